@@ -1,0 +1,52 @@
+# Two commands for a newcomer: `make demo` and `make test`.
+# They need python3 with venv; a real local Kafka also needs Java 17 with Maven, or Docker.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check bench lock docs clean
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+install: $(STAMP) ## build .venv with all extras
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.5,<1"
+
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(STAMP) ## real events through Kafka, Faust and Postgres, ending with a report
+	$(BIN)/intentloop demo
+
+up: $(STAMP) ## everything, with live traffic, until Ctrl-C
+	$(BIN)/intentloop up
+
+test: $(STAMP) ## all tests
+	$(BIN)/pytest
+
+check: $(STAMP) ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Kafka to committed beside a raw COPY of the same rows
+	$(BIN)/python -m bench
+
+lock: | $(BIN)/uv ## write requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-emit-index-url \
+	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o requirements.lock
+
+docs: $(STAMP) ## regenerate what is generated: JSON Schemas, docs/configuration.md
+	$(BIN)/python -m intentloop_schemas.json_schema schemas/json
+	$(BIN)/intentloop settings --markdown > docs/configuration.md
+
+clean: ## remove what make made
+	rm -rf $(VENV) var

@@ -1,0 +1,35 @@
+"""The contract between the parts: events, identities, the review rule, statistics, topic names.
+
+Every other package imports this one; it imports none of them.
+"""
+
+from intentloop_schemas.batch import Batch, ClosedBy, Entry, Record, Source, TopicPartition
+from intentloop_schemas.dead_letter import DeadLetter, DeadLetterReason
+from intentloop_schemas.event import Alternative, Event, explain
+from intentloop_schemas.identity import event_identity, example_id
+from intentloop_schemas.review import ReviewReason, ReviewRule
+from intentloop_schemas.statistics import WindowKey, WindowStatistics, fold_windows
+from intentloop_schemas.topics import CONVERSATIONS_TOPIC, dead_letter_topic
+
+__all__ = [
+    "CONVERSATIONS_TOPIC",
+    "Alternative",
+    "Batch",
+    "ClosedBy",
+    "DeadLetter",
+    "DeadLetterReason",
+    "Entry",
+    "Event",
+    "Record",
+    "ReviewReason",
+    "ReviewRule",
+    "Source",
+    "TopicPartition",
+    "WindowKey",
+    "WindowStatistics",
+    "dead_letter_topic",
+    "event_identity",
+    "example_id",
+    "explain",
+    "fold_windows",
+]
