@@ -13,7 +13,9 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 class KafkaSettings(BaseSettings):
     """Where Kafka is and how to sign in to it."""
 
-    model_config = SettingsConfigDict(env_prefix="KAFKA_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="KAFKA_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
 
     bootstrap_servers: str | None = None
     """Brokers as host:port, separated by commas."""

@@ -1,0 +1,154 @@
+"""The commands, each a few lines over the part that does the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from confluent_kafka import KafkaException
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+from rich.console import Console
+
+from intentloop_cli import configuration, doctor
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import DatabaseSettings
+from intentloop_stream.settings import WorkerSettings
+
+USAGE_ERROR = 2
+FAILURE = 1
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Turns chatbot traffic into training data and monitoring.",
+    pretty_exceptions_show_locals=False,
+)
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
+app.add_typer(topics_app, name="topics")
+
+out = Console()
+err = Console(stderr=True)
+
+S = TypeVar("S", bound=BaseSettings)
+Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
+
+
+@app.command()
+def worker(
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
+) -> None:
+    """Read conversations from Kafka and store them in Postgres until SIGTERM or Ctrl-C."""
+    from intentloop_stream.logs import configure_logs
+    from intentloop_stream.worker import run_worker
+
+    kafka, database = _kafka(), _database()
+    configure_logs(log_level, for_person=sys.stderr.isatty())
+    run_worker(kafka, database, _read(WorkerSettings), log_level)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables to the version that this release needs."""
+    from intentloop_sink import migrate as migrate_database
+
+    version = migrate_database(_database().required_url())
+    out.print(f"The database is at version {version}.")
+
+
+@topics_app.command("create")
+def create_topics(
+    partitions: Annotated[int, typer.Option(min=1, help="How many workers can share it.")] = 4,
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each record.")] = 1,
+) -> None:
+    """Create the conversations topic and its dead-letter topic, unless they exist."""
+    from intentloop_stream import topics
+
+    name = _read(WorkerSettings).topic
+    try:
+        created = topics.create_topics(
+            _kafka(), name, partitions=partitions, replication=replication
+        )
+    except KafkaException as error:
+        _fail(f"Kafka refused: {error.args[0].str()}", FAILURE)
+    for topic in created:
+        out.print(f"Created {topic}.")
+    if not created:
+        out.print(f"{name} and its dead-letter topic exist already.")
+
+
+@app.command()
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/configuration.md.")] = False,
+) -> None:
+    """List every setting, its value now, and what it does; secrets stay hidden."""
+    if markdown:
+        sys.stdout.write(configuration.markdown())
+    else:
+        out.print(configuration.table([_read(part) for part in configuration.PARTS]))
+
+
+@app.command("doctor")
+def diagnose() -> None:
+    """Check broker, topics, database, schema, lag and clock; say what is wrong and what to do."""
+    findings = doctor.examine(_read(KafkaSettings), _read(DatabaseSettings), _read(WorkerSettings))
+    out.print(doctor.table(findings))
+    if any(not finding.well for finding in findings):
+        raise typer.Exit(FAILURE)
+
+
+@app.command()
+def demo(folder: Folder = Path("var")) -> None:
+    """Send real events through Kafka, the worker and Postgres, and report what came of them."""
+    from intentloop_demo.run import run_demo
+
+    raise typer.Exit(run_demo(folder, os.environ, out))
+
+
+@app.command()
+def up(folder: Folder = Path("var")) -> None:
+    """Run everything with live traffic until Ctrl-C."""
+    from intentloop_demo.run import run_up
+
+    raise typer.Exit(run_up(folder, os.environ, out))
+
+
+def _kafka() -> KafkaSettings:
+    kafka = _read(KafkaSettings)
+    if kafka.bootstrap_servers is None:
+        _fail(
+            "KAFKA_BOOTSTRAP_SERVERS is not set: give the brokers as host:port, separated by "
+            "commas. `intentloop up` starts local ones.",
+            USAGE_ERROR,
+        )
+    return kafka
+
+
+def _database() -> DatabaseSettings:
+    database = _read(DatabaseSettings)
+    if database.database_url is None:
+        _fail(
+            "DATABASE_URL is not set: give it as postgresql://user:password@host:5432/name. "
+            "`intentloop up` starts a local one.",
+            USAGE_ERROR,
+        )
+    return database
+
+
+def _read(part: type[S]) -> S:
+    """Read settings from the environment; a wrong one ends the command with status 2."""
+    try:
+        return part()
+    except ValidationError as error:
+        problems = (
+            f"{configuration.variable(part, str(detail['loc'][0]))}: {detail['msg']}"
+            for detail in error.errors(include_input=False)
+        )
+        _fail("\n".join(problems), USAGE_ERROR)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    err.print(message, style="red", highlight=False, soft_wrap=True)
+    raise typer.Exit(status)

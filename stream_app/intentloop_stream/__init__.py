@@ -1,0 +1,23 @@
+"""The Faust worker. `faust -A intentloop_stream worker` and `intentloop worker` run the same app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from intentloop_stream.worker import IntentloopApp
+
+    app: IntentloopApp
+
+
+def __getattr__(name: str) -> object:
+    # Faust asks for `app`; importing the processing alone must not need Faust or any setting.
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from intentloop_schemas.kafka import KafkaSettings
+    from intentloop_sink import DatabaseSettings
+    from intentloop_stream.settings import WorkerSettings
+    from intentloop_stream.worker import create_app
+
+    globals()["app"] = create_app(KafkaSettings(), DatabaseSettings(), WorkerSettings())
+    return globals()["app"]

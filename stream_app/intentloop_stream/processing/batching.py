@@ -1,0 +1,122 @@
+"""Contiguous batches of one partition: closed at a size, at an age, or when the worker stops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from intentloop_schemas import Batch, ClosedBy, Entry, TopicPartition
+from intentloop_stream.processing.decode import Rejection
+from intentloop_stream.processing.watermark import Watermark
+
+Item = Entry | Rejection
+
+
+@dataclass(slots=True)
+class PartitionBatcher:
+    """Cuts the records of one assigned partition into batches that tile its positions.
+
+    A batch holds up to `size` records, rejected ones included. Its age counts from the Kafka
+    timestamp of its first record, so the same log is cut alike whenever it is read; only a
+    partition that falls silent needs the wall clock, through `due`.
+
+    `position` is where the next chunk begins, `first_position` where the open batch began.
+    `watermark` belongs to `position`; every closed batch carries the one of its own end, from
+    which another worker goes on.
+    """
+
+    partition: TopicPartition
+    size: int
+    max_age_ms: int
+    position: int
+    highest_timestamp: int = 0
+    first_position: int = field(init=False)
+    opened_at: int = field(init=False, default=0)
+    watermark: Watermark = field(init=False)
+    _open: list[Item] = field(init=False, default_factory=list)
+    _closed: Watermark = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_position = self.position
+        self.watermark = Watermark(self.highest_timestamp)
+        self._closed = Watermark(self.highest_timestamp)
+
+    @property
+    def open_records(self) -> int:
+        """How many records wait in the open batch."""
+        return len(self._open)
+
+    def add(self, items: Sequence[Item], next_position: int, now: int) -> list[Batch]:
+        """Take the records up to `next_position`; return what they close, as few ranges as can be.
+
+        `now`, epoch ms, bounds the age of a batch whose first record comes from a clock that runs
+        ahead.
+        """
+        closed: list[Batch] = []
+        pending = self._open + list(items)
+        start, count = 0, len(pending)
+        while start < count:
+            if start or not self._open:
+                self.opened_at = min(pending[start].record.timestamp, now)
+            end, reason = self._cut(pending, start)
+            if reason is None:
+                break
+            position = next_position if end == count else pending[end - 1].record.offset + 1
+            _append(closed, self._close(pending[start:end], position, reason))
+            start = end
+        self._open = pending[start:]
+        self.position = next_position
+        return closed
+
+    def due(self, now: int, margin_ms: int = 0) -> Batch | None:
+        """Close the open batch when it reaches its age within `margin_ms` of `now`."""
+        if self._open and now >= self.opened_at + self.max_age_ms - margin_ms:
+            return self._close_open(ClosedBy.TIME)
+        return None
+
+    def close(self) -> Batch | None:
+        """Close the open batch because the worker stops."""
+        return self._close_open(ClosedBy.SHUTDOWN) if self._open else None
+
+    def _cut(self, pending: list[Item], start: int) -> tuple[int, ClosedBy | None]:
+        """Find the end of the batch that begins at `start`; no reason when it stays open."""
+        limit = self.opened_at + self.max_age_ms
+        end = min(start + self.size, len(pending))
+        for index in range(start + 1, end):
+            if pending[index].record.timestamp >= limit:
+                return index, ClosedBy.TIME
+        return end, ClosedBy.SIZE if end - start == self.size else None
+
+    def _close_open(self, reason: ClosedBy) -> Batch:
+        items, self._open = self._open, []
+        return self._close(items, self.position, reason)
+
+    def _close(self, items: list[Item], next_position: int, reason: ClosedBy) -> Batch:
+        entries = [item for item in items if type(item) is Entry]
+        for entry in entries:
+            self._closed.observe(entry.event.timestamp, entry.record.timestamp)
+        batch = Batch(
+            partition=self.partition,
+            first_position=self.first_position,
+            next_position=next_position,
+            highest_timestamp=self._closed.highest,
+            opened_at=self.opened_at,
+            closed_by=reason,
+            entries=entries,
+            rejected=len(items) - len(entries),
+        )
+        self.first_position = next_position
+        return batch
+
+
+def _append(closed: list[Batch], batch: Batch) -> None:
+    """Add a batch, as part of the last range when both were closed for the same reason."""
+    last = closed[-1] if closed else None
+    if last is None or last.closed_by is not batch.closed_by:
+        closed.append(batch)
+        return
+    last.next_position = batch.next_position
+    last.highest_timestamp = batch.highest_timestamp
+    last.entries += batch.entries
+    last.rejected += batch.rejected
+    last.batches += 1

@@ -1,0 +1,68 @@
+"""Topics: create them, and learn the id that tells one life of a topic from the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from intentloop_schemas import dead_letter_topic
+from intentloop_schemas.kafka import KafkaSettings
+
+_TIMEOUT_SECONDS = 30.0
+_DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
+# A letter is its record and some headers, so it may be larger than a record may be.
+_DEAD_LETTER_MAX_BYTES = 16 * 1024 * 1024
+
+
+def create_topics(
+    settings: KafkaSettings, topic: str, *, partitions: int = 4, replication: int = 1
+) -> list[str]:
+    """Create a topic and its dead-letter topic; return the names that did not exist before.
+
+    Blocks up to 30 s. Raises confluent_kafka.KafkaException when the broker refuses or is away.
+    """
+    wanted = [
+        NewTopic(topic, partitions, replication),
+        NewTopic(
+            dead_letter_topic(topic),
+            1,
+            replication,
+            config={
+                "retention.ms": str(_DEAD_LETTER_RETENTION_MS),
+                "max.message.bytes": str(_DEAD_LETTER_MAX_BYTES),
+            },
+        ),
+    ]
+    futures = AdminClient(settings.librdkafka()).create_topics(
+        wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
+    )
+    return [name for name, future in futures.items() if _created(future)]
+
+
+def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
+    """Return the id of each topic; a deleted and recreated topic has another one.
+
+    Blocks up to 30 s. Raises confluent_kafka.KafkaException when a topic does not exist or the
+    broker is away. Brokers older than Kafka 2.8 have no ids: the name stands in.
+    """
+    futures = AdminClient(settings.librdkafka()).describe_topics(
+        TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS
+    )
+    return {name: _id(name, future.result()) for name, future in futures.items()}
+
+
+def _created(future: object) -> bool:
+    try:
+        future.result()  # type: ignore[attr-defined]  # confluent-kafka has no types for futures
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise
+    return True
+
+
+def _id(name: str, description: object) -> str:
+    uuid = str(description.topic_id)  # type: ignore[attr-defined]
+    return name if uuid.strip("A") in ("", "==") else uuid

@@ -1,0 +1,162 @@
+"""A Faust transport that reads in chunks: one message a partition and poll, its value the records.
+
+Stock Faust spends over 100 microseconds on the bookkeeping of each record; a chunk pays it once
+for thousands. Faust finds the transport by the scheme of the broker URL, `intentloop+kafka://`.
+
+Every private hook into Faust and aiokafka lives in this file; `tests/unit/test_transport_hooks.py`
+fails when one of them changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from intentloop_schemas import Record
+
+SCHEME = "intentloop+kafka"
+logger = logging.getLogger(__name__)
+
+Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+"""Where to read on in each newly assigned partition."""
+
+
+class Chunk(NamedTuple):
+    """Records of one partition from `first_position` up to, not including, `next_position`."""
+
+    topic: str
+    partition: int
+    first_position: int
+    next_position: int
+    records: Sequence[Record]
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to Kafka."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust ties this to exactly_once. Records of aborted transactions are not events.
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP], **limits: Any
+    ) -> dict[TP, Chunk]:
+        before = {tp: _position(consumer, tp) for tp in active_partitions or ()}
+        fetched = await super()._fetch_records(consumer, active_partitions, **limits)
+        # No other task runs between the fetch and here, so that the positions belong to it.
+        return {
+            tp: _chunk(tp, records, before.get(tp), _position(consumer, tp))
+            for tp, records in fetched.items()
+        }
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets; when that fails a later commit carries them.
+
+        The store knows what is done. Kafka's offsets are a hint for tools that show lag, not worth
+        a crash.
+        """
+        consumer = self._ensure_consumer()
+        assigned = self.assignment()
+        committable = {
+            driver.ensure_aiokafka_TP(tp): driver.OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in assigned
+        }
+        try:
+            await consumer.commit(committable)
+        except KafkaError as error:
+            logger.warning("Kafka did not take the offsets, the next commit carries them: %s", error)
+            return False
+        return True
+
+
+class Consumer(driver.Consumer):
+    """The consumer that hands out chunks and resumes where the store stands."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Yield one message a partition, its value a `Chunk`; waits up to `timeout` seconds."""
+        chunks, _ = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        for tp, chunk in (chunks or {}).items():
+            # After a rebalance every partition is read again from where the store stands.
+            if self.should_stop or not self.flow_active:
+                return
+            if generation != self.app.consumer_generation_id:
+                return
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            yield tp, self._to_message(tp, chunk)
+
+    def _to_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
+        return ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=chunk.next_position - 1,
+            timestamp=chunk.records[0].timestamp / 1000,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=chunk,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek every assigned partition to where the store stands, not to Kafka's offsets."""
+        positions = await self.app.positions(self.assignment())
+        await self.seek_wait(positions)
+        return positions
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: Faust would count the offsets inside a chunk as acknowledged."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Return the position after the highest acknowledged chunk; chunks end in order."""
+        acknowledged = self._acked[tp]
+        if not acknowledged:
+            return None
+        highest: int = max(acknowledged)
+        acknowledged.clear()
+        self._acked_index[tp].clear()
+        return highest + 1
+
+
+class Transport(driver.Transport):
+    """Registered as the entry point of `SCHEME` in the group `faust.transports`."""
+
+    Consumer = Consumer
+
+
+def _position(consumer: Any, tp: TP) -> int | None:
+    assignment = consumer._subscription.subscription.assignment
+    aiokafka_tp = driver.ensure_aiokafka_TP(tp)
+    if assignment is None or aiokafka_tp not in assignment.tps:
+        return None
+    state = assignment.state_value(aiokafka_tp)
+    position: int | None = state.position if state.has_valid_position else None
+    return position
+
+
+def _chunk(tp: TP, records: Sequence[Record], before: int | None, after: int | None) -> Chunk:
+    first, last = records[0].offset, records[-1].offset
+    return Chunk(
+        topic=tp.topic,
+        partition=tp.partition,
+        # A seek while the fetch was waiting leaves `before` behind or ahead of the records.
+        first_position=first if before is None else min(before, first),
+        next_position=last + 1 if after is None else max(after, last + 1),
+        records=records,
+    )
