@@ -81,6 +81,7 @@ def create_topics(
 
 @app.command()
 def settings(
+    *,
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/configuration.md.")] = False,
 ) -> None:
     """List every setting, its value now, and what it does; secrets stay hidden."""

@@ -65,16 +65,19 @@ def markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Every setting is an environment variable, read once when a part starts. "
+        "Every setting is an environment variable, read once when a part starts.",
         "`intentloop settings` shows what is in force.",
         "This page is generated: `make docs`.",
     ]
     for part in PARTS:
         lines += ["", f"## {part.__name__.removesuffix('Settings')}", ""]
-        lines += [(part.__doc__ or "").strip(), "", "| variable | default | |", "| --- | --- | --- |"]
         lines += [
-            f"| `{s.variable}` | {s.default} | {s.description} |" for s in settings_of(part)
+            (part.__doc__ or "").strip(),
+            "",
+            "| variable | default | |",
+            "| --- | --- | --- |",
         ]
+        lines += [f"| `{s.variable}` | {s.default} | {s.description} |" for s in settings_of(part)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The Faust worker. `faust -A intentloop_stream worker` and `intentloop worker` run the same app."""
+"""The Faust worker, run by `intentloop worker` or `faust -A intentloop_stream worker` alike."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ def credentials(kafka: KafkaSettings) -> SASLCredentials | SSLCredentials | None
     """Return what Faust needs to sign in, or None for a plain connection."""
     protocol = kafka.security_protocol or "PLAINTEXT"
     context = (
-        ssl.create_default_context(cafile=kafka.ssl_ca_location) if protocol.endswith("SSL") else None
+        ssl.create_default_context(cafile=kafka.ssl_ca_location)
+        if protocol.endswith("SSL")
+        else None
     )
     if protocol.startswith("SASL"):
         password = kafka.sasl_password.get_secret_value() if kafka.sasl_password else None

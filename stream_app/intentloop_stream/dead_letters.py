@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
-from aiokafka.errors import KafkaError
 from faust import App
 
 from intentloop_schemas import DeadLetter, dead_letter_topic

@@ -35,7 +35,7 @@ class WorkerSettings(BaseSettings):
     group: str = Field(DEFAULT_GROUP, alias="INTENTLOOP_GROUP")
     """Consumer group shared by all workers."""
     instance_id: str | None = Field(None, alias="INTENTLOOP_INSTANCE_ID")
-    """Name that a supervised worker keeps over restarts: a quick restart then moves no partition."""
+    """Name a supervised worker keeps over restarts: a quick restart then moves no partition."""
     confidence_threshold: float = Field(
         DEFAULT_THRESHOLD, ge=0, le=1, alias="CONFIDENCE_THRESHOLD_FOR_REVIEW"
     )

@@ -9,9 +9,8 @@ fails when one of them changes.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
@@ -22,9 +21,6 @@ from intentloop_schemas import Record
 
 SCHEME = "intentloop+kafka"
 logger = logging.getLogger(__name__)
-
-Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
-"""Where to read on in each newly assigned partition."""
 
 
 class Chunk(NamedTuple):
@@ -73,7 +69,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await consumer.commit(committable)
         except KafkaError as error:
-            logger.warning("Kafka did not take the offsets, the next commit carries them: %s", error)
+            logger.warning("offsets not committed, the next commit carries them: %s", error)
             return False
         return True
 

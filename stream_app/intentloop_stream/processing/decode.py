@@ -36,9 +36,7 @@ class Decoder:
     rule: ReviewRule
     window_seconds: int
 
-    def decode(
-        self, records: Iterable[Record], watermark: Watermark
-    ) -> list[Entry | Rejection]:
+    def decode(self, records: Iterable[Record], watermark: Watermark) -> list[Entry | Rejection]:
         """Return one item a record; valid events move `watermark` on."""
         return [self._decode(record, watermark) for record in records]
 

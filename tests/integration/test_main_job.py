@@ -1,0 +1,212 @@
+"""The main job on real Kafka and Postgres: every valid event exactly once, to the last integer."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import migrate
+from intentloop_stream.topics import create_topics
+from support import tables
+from support.processes import StartWorker, workers
+from support.proof import PATIENCE, prove_exactly_once, totals
+from support.traffic import hostile_traffic, produce, send
+
+BACKLOG = 100_000
+SEED = 20_261_123
+
+
+def an_hour_ago() -> int:
+    return int(time.time() * 1000) - 3_600_000
+
+
+@pytest.fixture
+def topic(kafka: Any) -> str:
+    name = f"conversations-{random.getrandbits(32):08x}"
+    create_topics(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), name)
+    return name
+
+
+@pytest.fixture
+def start_worker(
+    kafka: Any, topic: str, database_url: str, tmp_path: Path
+) -> Iterator[StartWorker]:
+    migrate(database_url)
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "DATABASE_URL": database_url,
+        "INTENTLOOP_TOPIC": topic,
+        "INTENTLOOP_GROUP": f"group-{topic}",
+    }
+    with workers(environment, tmp_path) as start:
+        yield start
+
+
+def wait_until_accounted(eventually: Any, url: str, produced: int, open_records: int = 0) -> None:
+    eventually(
+        lambda: tables.accounted(url) >= produced - open_records,
+        timeout=PATIENCE,
+        message=lambda: f"{tables.accounted(url)} of {produced} records accounted for",
+    )
+
+
+def test_a_hostile_backlog_is_stored_exactly_once_and_a_replay_changes_nothing(
+    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    servers = kafka.bootstrap_servers
+    produced = produce(servers, topic, hostile_traffic(BACKLOG, SEED, an_hour_ago()))
+
+    worker = start_worker()
+    wait_until_accounted(eventually, database_url, produced)
+    assert worker.stop() == 0
+
+    expected = prove_exactly_once(servers, topic, database_url)
+    assert expected.duplicates > BACKLOG * 0.015
+    assert len(expected.dead) > BACKLOG * 0.008
+
+    before = contents(database_url)
+    rewind_group(servers, topic)
+    forget_progress(database_url)
+    again = start_worker()
+    wait_until_accounted(eventually, database_url, produced)
+    assert again.stop() == 0
+    assert contents(database_url) == before
+    assert totals(database_url) == (0, produced - len(expected.dead), len(expected.dead))
+
+
+def test_a_rewound_consumer_group_reads_nothing_twice(
+    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    servers = kafka.bootstrap_servers
+    produced = produce(servers, topic, hostile_traffic(1_000, SEED, an_hour_ago()))
+    worker = start_worker()
+    wait_until_accounted(eventually, database_url, produced)
+    assert worker.stop() == 0
+    before = contents(database_url), tables.query(database_url, RANGES)
+
+    rewind_group(servers, topic)
+    again = start_worker()
+    eventually(lambda: again.says("Worker ready"), timeout=60, message="no assignment")
+    assert again.stop() == 0
+
+    assert (contents(database_url), tables.query(database_url, RANGES)) == before
+
+
+def test_three_workers_come_and_go_and_one_is_killed(
+    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    servers = kafka.bootstrap_servers
+    produced = produce(servers, topic, hostile_traffic(BACKLOG, SEED + 2, an_hour_ago()))
+
+    def past(share: float) -> None:
+        eventually(
+            lambda: tables.accounted(database_url) >= produced * share,
+            timeout=PATIENCE,
+            message=lambda: f"{tables.accounted(database_url)} of {produced} accounted for",
+        )
+
+    first = start_worker()
+    past(0.05)
+    second = start_worker()
+    past(0.2)
+    first.kill()
+    third = start_worker()
+    past(0.5)
+    assert second.stop() == 0
+    past(1)
+    assert third.stop() == 0
+
+    prove_exactly_once(servers, topic, database_url)
+
+
+def test_holes_in_the_offsets_and_aborted_transactions(
+    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    servers = kafka.bootstrap_servers
+    worker = start_worker()
+    produced = produce_in_transactions(servers, topic, commits=200)
+    wait_until_accounted(eventually, database_url, produced, open_records=36)
+    assert worker.stop() == 0
+
+    expected = prove_exactly_once(servers, topic, database_url)
+    assert expected.records.total() == produced
+
+
+def produce_in_transactions(servers: str, topic: str, commits: int) -> int:
+    """Produce small transactions, abort every fifth; return how many records were committed."""
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": topic})
+    producer.init_transactions(30)
+    messages = list(hostile_traffic(commits * 7, SEED + 3, an_hour_ago()))
+    committed = 0
+    for number in range(commits):
+        part = messages[number * 7 : number * 7 + 7]
+        producer.begin_transaction()
+        for message in part:
+            send(producer, topic, message)
+        if number % 5 == 4:
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+            committed += len(part)
+    return committed
+
+
+def test_a_batch_is_stored_at_its_age_though_it_is_not_full(
+    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    start_worker(BATCH_SECONDS="4")
+    traffic = hostile_traffic(1_000, SEED + 4, an_hour_ago())
+    alone = next(message for message in traffic if message.expect == b"valid")
+    eventually(lambda: worker_ready(kafka, topic), timeout=60, message="no assignment")
+
+    for _ in range(2):
+        before = tables.accounted(database_url)
+        sent = time.time()
+        message = alone._replace(timestamp=int(sent * 1000))
+        produce(kafka.bootstrap_servers, topic, iter([message]))
+        eventually(
+            lambda before=before: tables.accounted(database_url) > before,
+            timeout=10,
+            message="the record was not stored",
+        )
+        assert time.time() - sent <= 4.0
+
+
+def worker_ready(kafka: Any, topic: str) -> bool:
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    group = f"group-{topic}"
+    description = admin.describe_consumer_groups([group])[group].result(10)
+    return any(member.assignment.topic_partitions for member in description.members)
+
+
+RANGES = "SELECT topic_id, partition, first_position, next_position FROM conversation_batch"
+
+
+def contents(url: str) -> tuple[Any, ...]:
+    return (
+        tables.examples(url),
+        tables.statistics(url, "intent_window_stats"),
+        tables.statistics(url, "intent_hourly_stats"),
+    )
+
+
+def forget_progress(url: str) -> None:
+    tables.query(url, "DELETE FROM ingest_offset")
+    tables.query(url, "DELETE FROM conversation_batch")
+
+
+def rewind_group(bootstrap_servers: str, topic: str) -> None:
+    """Set the group's offsets to 0, as an operator does who wants everything read again."""
+    group = f"group-{topic}"
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    offsets = [TopicPartition(topic, partition, 0) for partition in range(4)]
+    request = [ConsumerGroupTopicPartitions(group, offsets)]
+    admin.alter_consumer_group_offsets(request)[group].result(10)

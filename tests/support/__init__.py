@@ -1,0 +1,1 @@
+"""What several test modules share: hostile traffic, an independent recomputation, processes."""

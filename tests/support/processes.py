@@ -1,0 +1,62 @@
+"""Real worker processes, started and stopped like an operator would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Worker:
+    """One `intentloop worker` process with its log file."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "intentloop_cli", "worker"],
+                env={**os.environ, **environment},
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, timeout: float = 15) -> int:
+        """End it with SIGTERM; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def says(self, text: str) -> bool:
+        """Tell whether its log contains a text."""
+        return text in self.log.read_text(errors="replace")
+
+
+StartWorker = Callable[..., Worker]
+
+
+@contextmanager
+def workers(environment: dict[str, str], folder: Path) -> Iterator[StartWorker]:
+    """Give a function that starts workers; kill what still runs at the end."""
+    started: list[Worker] = []
+
+    def start(**more: str) -> Worker:
+        worker = Worker({**environment, **more}, folder / f"worker-{len(started)}.log")
+        started.append(worker)
+        return worker
+
+    try:
+        yield start
+    finally:
+        for worker in started:
+            if worker.process.poll() is None:
+                worker.kill()
