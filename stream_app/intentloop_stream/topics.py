@@ -35,7 +35,9 @@ def create_topics(
             },
         ),
     ]
-    futures = AdminClient(settings.librdkafka()).create_topics(
+    # Bound to a name: the client ends its requests when it is collected.
+    admin = AdminClient(settings.librdkafka())
+    futures = admin.create_topics(
         wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
     )
     return [name for name, future in futures.items() if _created(future)]
@@ -47,9 +49,8 @@ def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
     Blocks up to 30 s. Raises confluent_kafka.KafkaException when a topic does not exist or the
     broker is away. Brokers older than Kafka 2.8 have no ids: the name stands in.
     """
-    futures = AdminClient(settings.librdkafka()).describe_topics(
-        TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS
-    )
+    admin = AdminClient(settings.librdkafka())
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
     return {name: _id(name, future.result()) for name, future in futures.items()}
 
 

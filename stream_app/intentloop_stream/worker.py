@@ -81,12 +81,20 @@ class IntentloopApp(faust.App):
         return {tp: resume[partition] for tp, partition in self.partitions.items()}
 
     async def consume(self, stream: StreamT[Any]) -> None:
-        """Hand every chunk to the pipeline; it acknowledges what is stored."""
+        """Hand every chunk to the pipeline, which acknowledges what is stored.
+
+        A chunk that fails is not skipped: the worker ends, and reads it again when it is back.
+        """
         events: AsyncIterator[EventT[Any]] = stream.noack().events()
         async for event in events:
             partition = self.partitions.get(event.message.tp)
-            if partition is not None:
+            if partition is None:
+                continue
+            try:
                 await self.pipeline.accept(partition, event.value, event.ack)
+            except Exception as error:
+                await self.crash(error)
+                raise
 
     def _create_directories(self) -> None:
         """Create nothing: there are no tables to keep on disk."""
@@ -126,12 +134,7 @@ def create_app(
         window_seconds=settings.window_seconds,
         writer=settings.instance_id or uuid.uuid4().hex[:12],
     )
-    # A failed chunk must not be skipped: the worker ends, and reads it again when it is back.
-    app.agent(
-        app.topic(settings.topic, value_serializer="raw"),
-        name="conversations",
-        on_error=lambda _agent, error: app.crash(error),
-    )(app.consume)
+    app.agent(app.topic(settings.topic, value_serializer="raw"), name="conversations")(app.consume)
     return app
 
 
@@ -144,4 +147,6 @@ def run_worker(
     set.
     """
     app = create_app(kafka, database, settings)
-    faust.Worker(app, loglevel=log_level, override_logging=False).execute_from_commandline()
+    faust.Worker(
+        app, loglevel=log_level, override_logging=False, quiet=True
+    ).execute_from_commandline()
