@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 import time
 import uuid
@@ -47,6 +48,7 @@ class IntentloopApp(faust.App):
     async def on_start(self) -> None:
         """Check the schema and start the pipeline."""
         await super().on_start()
+        _collect_seldom()
         await asyncio.to_thread(self.sink.check_schema)
         self.pipeline = Pipeline(
             self.sink,
@@ -98,6 +100,16 @@ class IntentloopApp(faust.App):
 
     def _create_directories(self) -> None:
         """Create nothing: there are no tables to keep on disk."""
+
+
+def _collect_seldom() -> None:
+    """Let the garbage collector look less often.
+
+    Events form no cycles, yet a collection walks all that wait for the store: decoding took twice
+    as long with the defaults.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def create_app(
