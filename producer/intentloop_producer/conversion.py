@@ -1,0 +1,80 @@
+"""From what a bot passes to `log()` to the event of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from numbers import Real
+from typing import Any
+
+from pydantic import ValidationError
+
+from intentloop_producer.event_ids import message_event_id, uuid7
+from intentloop_producer.redaction import without
+from intentloop_producer.utterance import Utterance
+from intentloop_schemas import Event, explain
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class NaiveTimestampError(ValueError):
+    """A datetime without a time zone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "timestamp: a datetime without a time zone; send an aware one or epoch milliseconds"
+        )
+
+
+def to_event(utterance: Utterance, entropy: bytes) -> Event:
+    """Return the event of an utterance; `entropy` is ten random bytes for its id.
+
+    Raises pydantic.ValidationError or NaiveTimestampError when it is not one.
+    """
+    given = utterance._asdict()
+    logged_at = given.pop("logged_at")
+    fields = {name: value for name, value in given.items() if value is not None}
+    fields["timestamp"] = _epoch_ms(fields.get("timestamp", logged_at))
+    fields["confidence"] = _number(utterance.confidence)
+    if utterance.alternatives is not None:
+        fields["alternatives"] = _alternatives(utterance.alternatives)
+    event = Event.model_validate(fields, by_name=True)
+    return event if event.event_id else event.model_copy(update={"event_id": _id(event, entropy)})
+
+
+def objection(error: Exception, utterance: Utterance) -> str:
+    """Say why an utterance is not an event, without its sender."""
+    if isinstance(error, ValidationError):
+        return without(utterance.phone_number, explain(error))
+    # The text of an error that is not ours may hold anything.
+    return str(error) if isinstance(error, NaiveTimestampError) else type(error).__name__
+
+
+def _id(event: Event, entropy: bytes) -> str:
+    if event.message_id:
+        return message_event_id(event.channel, event.phone_number, event.message_id)
+    return str(uuid7(event.timestamp, entropy))
+
+
+def _epoch_ms(timestamp: Any) -> Any:
+    if not isinstance(timestamp, datetime):
+        return timestamp
+    if timestamp.tzinfo is None:
+        raise NaiveTimestampError
+    return (timestamp - _EPOCH) // _MILLISECOND
+
+
+def _number(value: Any) -> Any:
+    """Return numpy's numbers as Python's: a softmax gives float32."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
+
+
+def _alternatives(given: Any) -> Any:
+    return [_alternative(item) for item in given] if isinstance(given, list | tuple) else given
+
+
+def _alternative(item: Any) -> Any:
+    if isinstance(item, Mapping) and "confidence" in item:
+        return {**item, "confidence": _number(item["confidence"])}
+    return item

@@ -1,0 +1,87 @@
+"""The bounded queue between the bot's threads and the delivery thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from intentloop_producer.counts import Tally
+from intentloop_producer.utterance import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Asks for the delivery of all that was accepted before; `deadline` in monotonic seconds."""
+
+    deadline: float
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Close:
+    """Tells the delivery thread that nothing follows."""
+
+
+Item = Utterance | Flush | Close
+
+
+class Intake:
+    """Takes utterances without waiting: a full or closed queue refuses and counts.
+
+    `bound` is how many utterances it holds. `tally` counts them to the end of their way.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.tally = Tally()
+        self.is_open = True
+        self._deadline = float("inf")
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+        # Reentrant: a signal handler may log in the middle of the call that it interrupted.
+        self._lock = threading.RLock()
+
+    def offer(self, utterance: Utterance) -> bool:
+        """Take an utterance, or refuse and count it. Never blocks."""
+        with self._lock:
+            if not self.is_open or self._queue.qsize() >= self.bound:
+                self.tally.dropped += 1
+                return False
+            self.tally.accepted += 1
+            self._queue.put(utterance)
+            return True
+
+    def take(self, timeout: float | None) -> Item | None:
+        """Wait up to `timeout` seconds for the next item; None when none came."""
+        try:
+            return self._queue.get(timeout=timeout)
+        except Empty:
+            return None
+
+    def request_flush(self, timeout: float) -> Flush:
+        """Ask the thread to flush for `timeout` seconds at most; `done` is set afterwards."""
+        request = Flush(time.monotonic() + timeout)
+        self._queue.put(request)
+        return request
+
+    def close(self, timeout: float) -> None:
+        """Refuse what comes from now on; the thread has `timeout` seconds for what came before."""
+        with self._lock:
+            if self.is_open:
+                self.is_open = False
+                self._deadline = time.monotonic() + timeout
+                self._queue.put(Close())
+
+    def time_left(self) -> float:
+        """Return the seconds until closing is overdue; infinite while open."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def abandon(self) -> int:
+        """Close, and count what is not settled as failed. Returns how many that were."""
+        self.close(timeout=0)
+        while (item := self.take(timeout=0)) is not None:
+            if isinstance(item, Flush):
+                item.done.set()
+        unsettled = self.tally.snapshot().queued
+        self.tally.failed += unsettled
+        return unsettled

@@ -1,0 +1,162 @@
+"""What the logger says in the bot's log, on the logger `intentloop.conversation`.
+
+Phone numbers never appear in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from intentloop_producer.redaction import without
+from intentloop_schemas import Event
+from intentloop_schemas.statistics import to_percent
+
+LOGGER_NAME = "intentloop.conversation"
+WARNING_SECONDS = 30.0
+SHOWN_CHARACTERS = 40
+
+_UNREPEATABLE = (
+    "A message_id came without a timestamp: a message that its platform delivers twice is then "
+    "kept twice. Pass the platform's timestamp of the message."
+)
+
+_log = logging.getLogger(LOGGER_NAME)
+# What would end the line or hide in it.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def logged_line(event: Event) -> str:
+    """Return the line about one event, with the start of its text."""
+    text = _CONTROL.sub(" ", without(event.phone_number, event.message_text)[:SHOWN_CHARACTERS])
+    return (
+        f"Logged: '{text}'... → intent: {_CONTROL.sub(' ', event.intent)}, "
+        f"confidence: {to_percent(event.confidence)}%"
+    )
+
+
+@dataclass(slots=True)
+class Complaint:
+    """Something said at once, and then once per interval with how often it happened since."""
+
+    template: str
+    """With places for {count} and {detail}."""
+    count: int = 0
+    detail: str = ""
+    next_at: float = 0.0
+    """When it may be said again, in monotonic seconds."""
+
+    def add(self, detail: str, count: int = 1) -> None:
+        """Remember that it happened; the latest detail is the one that is said."""
+        self.count += count
+        self.detail = detail
+
+    def due(self, now: float) -> bool:
+        """Tell whether there is something to say, and it may be said."""
+        return self.count > 0 and now >= self.next_at
+
+    def take(self, now: float) -> str:
+        """Return what to say, and wait for the next interval."""
+        text = self.template.format(count=self.count, detail=self.detail)
+        self.count, self.next_at = 0, now + WARNING_SECONDS
+        return text
+
+
+class Report:
+    """Says what happens to conversations; belongs to the delivery thread.
+
+    `destination` is where they go, as named in the lines. A summary is due after `batch_size`
+    delivered events or `batch_seconds` after the first of them.
+    """
+
+    def __init__(
+        self,
+        destination: str,
+        batch_size: int,
+        batch_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._destination = destination
+        self._batch_size = batch_size
+        self._batch_seconds = batch_seconds
+        self._clock = clock
+        self._sent = self._flagged = self._known_drops = 0
+        self._summary_at = 0.0
+        self._invalid = Complaint("Conversations not valid, so not logged: {count}. {detail}")
+        self._failed = Complaint(
+            f"Conversations not delivered to {destination}: {{count}}. {{detail}}"
+        )
+        self._dropped = Complaint("Conversations dropped: {count}. {detail}")
+        self._trouble = Complaint(f"{destination} cannot be used, conversations wait: {{detail}}")
+        self._complaints = (self._invalid, self._failed, self._dropped, self._trouble)
+        self._warned_of_redelivery = False
+
+    def logged(self, event: Event) -> None:
+        """Say that an event is on its way."""
+        if _log.isEnabledFor(logging.INFO):
+            _say(logging.INFO, logged_line(event))
+
+    def delivered(self, *, flagged: bool) -> None:
+        """Count an acknowledged event for the summary."""
+        if not self._sent:
+            self._summary_at = self._clock() + self._batch_seconds
+        self._sent += 1
+        self._flagged += flagged
+        if self._sent >= self._batch_size:
+            self._summarise()
+
+    def invalid(self, why: str) -> None:
+        """Remember an utterance that is not an event."""
+        self._invalid.add(why)
+
+    def unrepeatable(self) -> None:
+        """Warn, once, of a message whose second delivery cannot be recognised."""
+        if not self._warned_of_redelivery:
+            self._warned_of_redelivery = True
+            _say(logging.WARNING, _UNREPEATABLE)
+
+    def failed(self, why: str, count: int = 1) -> None:
+        """Remember events that did not reach the destination."""
+        self._failed.add(why, count)
+
+    def trouble(self, what: str) -> None:
+        """Remember that the destination is in trouble, for now."""
+        self._trouble.add(what)
+
+    def tick(self, *, dropped: int, bound: int) -> None:
+        """Say what is due; `dropped` is the running count of a queue of `bound` utterances."""
+        now = self._clock()
+        if dropped > self._known_drops:
+            self._dropped.add(f"The queue of {bound} is full.", dropped - self._known_drops)
+            self._known_drops = dropped
+        for complaint in self._complaints:
+            if complaint.due(now):
+                _say(logging.WARNING, complaint.take(now))
+        if self._sent and now >= self._summary_at:
+            self._summarise()
+
+    def finish(self) -> None:
+        """Say what is left to say."""
+        for complaint in self._complaints:
+            if complaint.count:
+                _say(logging.WARNING, complaint.take(self._clock()))
+        if self._sent:
+            self._summarise()
+
+    def _summarise(self) -> None:
+        _say(
+            logging.INFO,
+            f"Sent {self._sent} conversation logs to {self._destination} "
+            f"({self._flagged} flagged for review)",
+        )
+        self._sent = self._flagged = 0
+
+
+def _say(level: int, text: str) -> None:
+    # A bot's own logging filter may raise; delivery goes on.
+    with suppress(Exception):
+        _log.log(level, text)

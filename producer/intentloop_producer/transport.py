@@ -1,0 +1,46 @@
+"""What the logger needs from a way to the destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+Settle = Callable[[str | None], None]
+"""Takes the end of an event's way: None when it was delivered, else what went wrong."""
+
+
+class Transport(Protocol):
+    """Carries events. One thread makes it, uses it and lets go of it.
+
+    Each event that was taken is settled exactly once, from within `send`, `poll` or `flush`.
+    """
+
+    def send(self, key: bytes, value: bytes, settle: Settle) -> bool:
+        """Take an event without waiting; False when there is no room for it now."""
+        ...
+
+    def poll(self, seconds: float) -> None:
+        """Settle what is over; waits for it up to `seconds`."""
+        ...
+
+    def flush(self, seconds: float) -> None:
+        """Wait up to `seconds` until everything is settled."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """How many events are taken and not settled."""
+        ...
+
+
+Connect = Callable[[Callable[[str], None]], Transport]
+"""Makes a transport, given what to tell about passing trouble. It may raise when misconfigured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way to a destination, and the destination's name in the log."""
+
+    destination: str
+    connect: Connect
