@@ -96,27 +96,28 @@ def _explain_one(detail: Any) -> str:
 def _out_of_range(detail: Any) -> str:
     value = detail["input"]
     if detail["loc"] != ("timestamp",):
-        return f"{value} is outside 0 to 1"
+        return f"{_shown(value)} is outside 0 to 1"
     if MIN_TIMESTAMP_MS <= value * 1000 <= MAX_TIMESTAMP_MS:
         return f"{value} looks like seconds; send epoch milliseconds, {value * 1000}"
-    return f"{value} is outside {MIN_TIMESTAMP_MS} to {MAX_TIMESTAMP_MS} (epoch milliseconds)"
+    return (
+        f"{_shown(value)} is outside {MIN_TIMESTAMP_MS} to {MAX_TIMESTAMP_MS} (epoch milliseconds)"
+    )
 
 
 def _wrong_pattern(detail: Any) -> str:
-    pattern = detail["ctx"]["pattern"]
+    pattern, value = detail["ctx"]["pattern"], _shown(detail["input"])
     if pattern == _WITHOUT_NUL:
         return "contains a NUL character; remove it"
     if pattern == _CHANNEL:
-        return f"{detail['input']!r} is not a lower-case word such as whatsapp, telegram or web"
-    return f"{detail['input']!r} is not 1 to 64 of a-z, 0-9 and -"
+        return f"{value} is not a lower-case word such as whatsapp, telegram or web"
+    return f"{value} is not 1 to 64 of a-z, 0-9 and -"
 
 
 _ADVICE: dict[str, Any] = {
     "missing": lambda _: "is required",
     "string_type": lambda d: f"send a string, not {_json_type(d['input'])}",
     "float_type": lambda d: f"send a number, not {_json_type(d['input'])}",
-    "int_type": lambda d: f"send an integer, not {_json_type(d['input'])}",
-    "int_from_float": lambda _: "send an integer, not a fraction",
+    "int_type": lambda d: f"send an integer, not {_integer_expected(d['input'])}",
     "finite_number": lambda _: "is not finite; send a number from 0 to 1",
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,
@@ -131,6 +132,22 @@ _ADVICE: dict[str, Any] = {
     "model_type": lambda d: f"send a JSON object, not {_json_type(d['input'])}",
     "json_invalid": lambda d: f"not JSON: {d['ctx']['error']}",
 }
+
+
+def _integer_expected(value: object) -> str:
+    return "a decimal fraction" if isinstance(value, float) else _json_type(value)
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message: short, because messages travel in headers, and plain ASCII."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a huge number"
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+_SHOWN_BITS = 64
+_SHOWN_CHARACTERS = 64
 
 
 def _json_type(value: object) -> str:
