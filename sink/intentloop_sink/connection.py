@@ -1,0 +1,74 @@
+"""Connections to Postgres: how they are named, how fast they notice a dead peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+WRITER_PREFIX = "intentloop-"
+"""Begins the application_name of every writer. Only sessions named so are ever terminated."""
+
+_NOTICE_A_DEAD_PEER: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+class DatabaseUnavailableError(Exception):
+    """The database does not answer."""
+
+
+def connect(url: str, writer: str) -> Connection:
+    """Open a connection in autocommit mode, so that statements say themselves where they commit.
+
+    Blocks up to 5 s for each address. Raises psycopg2.OperationalError when nobody answers.
+    """
+    connection = _open(url, f"{WRITER_PREFIX}{writer}")
+    connection.autocommit = True
+    return connection
+
+
+@contextmanager
+def session(url: str, purpose: str) -> Iterator[sqlalchemy.Connection]:
+    """Yield a connection for queries and definitions, in one transaction that ends with it.
+
+    Raises DatabaseUnavailableError when the database does not answer.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg2://",
+        # No writer's name: a long migration is nobody's stalled writer.
+        creator=partial(_open, url, f"intentloop {purpose}"),
+        poolclass=sqlalchemy.NullPool,
+    )
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sqlalchemy.exc.OperationalError as error:
+        raise DatabaseUnavailableError(f"the database does not answer: {error.orig}") from error
+
+
+def _open(url: str, application_name: str) -> Connection:
+    connection: Connection = psycopg2.connect(
+        url, application_name=application_name, **_NOTICE_A_DEAD_PEER
+    )
+    return connection
+
+
+def is_usable(connection: Connection) -> bool:
+    """Tell whether a connection is open and outside a transaction, as far as the client knows."""
+    return not connection.closed and connection.info.transaction_status == TRANSACTION_STATUS_IDLE

@@ -1,0 +1,207 @@
+"""One group of batches, one transaction: examples, statistics, ranges, counters and progress.
+
+Locks are always taken in this order: rows of `ingest_offset` by topic id and partition, examples
+by id, statistics by key. So writers wait for each other, but never in a circle.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import is_
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
+
+from intentloop_schemas import Batch, TopicPartition
+from intentloop_sink import statements
+from intentloop_sink.content import Content
+from intentloop_sink.cuts import fence
+from intentloop_sink.encoding import LineEncoder, array_literal
+from intentloop_sink.outcome import OutOfTurn, Refused, Stored
+from intentloop_sink.prepared import Prepared, prepare, settle
+from intentloop_sink.statements import Statement
+
+_COPY_BYTES = 1 << 20
+"""Handed over at a time; with psycopg2's 8 KiB a COPY takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the database may take, in seconds."""
+
+    lock: float
+    statement: float
+
+    def settings(self) -> dict[str, str]:
+        """Return them as values of Postgres settings."""
+        return {
+            "lock_timeout": f"{round(self.lock * 1000)}ms",
+            "statement_timeout": f"{round(self.statement * 1000)}ms",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Stores one group over a connection in autocommit mode.
+
+    `datasets` are those known to exist; it grows with what is committed.
+    """
+
+    connection: Connection
+    writer: str
+    timeouts: Timeouts
+    encoder: LineEncoder
+    datasets: set[str]
+
+    def run(self, prepared: Prepared, *, careful: bool) -> Stored | Refused | OutOfTurn:
+        """Store a group; when `careful`, look first which of its events are there already.
+
+        Leaves an open transaction to the caller unless the answer is Stored with something new.
+        Raises psycopg2.Error; UniqueViolation means that one of the events was there already.
+        """
+        with self.connection.cursor() as cursor:
+            positions = self._lock(cursor, prepared.batches)
+            kept = fence(prepared.batches, positions)
+            if isinstance(kept, OutOfTurn):
+                return kept
+            fenced = _records(prepared.batches) - _records(kept)
+            prepared = self._cut(prepared, kept)
+            if careful or prepared.conflicts:
+                prepared = leave_out_known(cursor, prepared)
+            if prepared.conflicts:
+                return Refused(tuple(prepared.conflicts))
+            if kept:
+                self._write(cursor, prepared)
+            return _stored(prepared, positions, fenced)
+
+    def _lock(self, cursor: Cursor, batches: Sequence[Batch]) -> dict[TopicPartition, int]:
+        """Begin, lock the group's partitions and return their next positions."""
+        firsts: dict[TopicPartition, int] = {}
+        for batch in batches:
+            firsts.setdefault(batch.partition, batch.first_position)
+        positions = begin(cursor, self.timeouts, list(firsts))
+        missing = sorted(firsts.keys() - positions.keys())
+        if missing:
+            cursor.execute("ROLLBACK")
+            for partition in missing:
+                self._insert_line(cursor, partition, firsts[partition])
+            positions = begin(cursor, self.timeouts, list(firsts))
+        return positions
+
+    def _insert_line(self, cursor: Cursor, partition: TopicPartition, position: int) -> None:
+        topic, topic_id, number = partition
+        cursor.execute(statements.INSERT_LINE, (topic_id, number, topic, position, self.writer))
+
+    def _cut(self, prepared: Prepared, kept: list[Batch]) -> Prepared:
+        before = prepared.batches
+        if len(kept) == len(before) and all(map(is_, kept, before)):
+            return prepared
+        return prepare(kept, prepared.window_seconds, self.encoder)
+
+    def _write(self, cursor: Cursor, prepared: Prepared) -> None:
+        """Write everything and commit; what follows the examples is one message."""
+        copy_examples(cursor, prepared.payload)
+        sizes = _dataset_sizes(prepared)
+        parts = [
+            *_new_datasets(sizes.keys() - self.datasets),
+            *_statistics(prepared),
+            statements.insert_ranges(prepared.ranges, self.writer),
+            *_count(sizes, prepared.batches[0].partition),
+            _advance(prepared.batches, self.writer),
+            Statement("COMMIT", ()),
+        ]
+        send(cursor, parts)
+        self.datasets.update(sizes)
+
+
+def begin(
+    cursor: Cursor, timeouts: Timeouts, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Begin a transaction, lock partitions and return the next positions of those that exist."""
+    keys = {(p.topic_id, p.partition): p for p in partitions}
+    parameters = {**timeouts.settings(), "lines": tuple(keys)}
+    cursor.execute(statements.BEGIN + statements.LOCK_LINES, parameters)
+    return {keys[topic_id, number]: position for topic_id, number, position in cursor}
+
+
+def copy_examples(cursor: Cursor, payload: bytes) -> None:
+    """Write examples from the text of their lines."""
+    if payload:
+        cursor.copy_expert(statements.COPY_EXAMPLES, io.BytesIO(payload), size=_COPY_BYTES)
+
+
+def leave_out_known(cursor: Cursor, prepared: Prepared) -> Prepared:
+    """Return the group without what the database holds already; contradictions become conflicts."""
+    cursor.execute(statements.KNOWN_CONTENTS, (array_literal(sorted(prepared.lines)),))
+    known = {row[0]: Content(*row[1:]) for row in cursor}
+    return settle(prepared, known) if known else prepared
+
+
+def send(cursor: Cursor, parts: Sequence[Statement]) -> None:
+    """Execute statements as one message to the server."""
+    parameters = [value for part in parts for value in part.parameters]
+    cursor.execute("".join(part.sql for part in parts), parameters)
+
+
+def _records(batches: Sequence[Batch]) -> int:
+    return sum(len(batch.entries) + batch.rejected for batch in batches)
+
+
+def _dataset_sizes(prepared: Prepared) -> Counter[str]:
+    sizes: Counter[str] = Counter()
+    for key, statistics in prepared.windows.items():
+        sizes[key.dataset_id] += statistics.n
+    return sizes
+
+
+def _new_datasets(ids: set[str]) -> list[Statement]:
+    ordered = sorted(ids)
+    names = [_dataset_name(dataset) for dataset in ordered]
+    arrays = (array_literal(ordered), array_literal(names))
+    return [Statement(statements.INSERT_DATASETS, arrays)] if ordered else []
+
+
+def _dataset_name(dataset_id: str) -> str:
+    words = dataset_id.removeprefix("ds-").replace("-", " ").strip()
+    return words.capitalize() or dataset_id
+
+
+def _statistics(prepared: Prepared) -> list[Statement]:
+    if not prepared.windows:
+        return []
+    return [
+        statements.add_statistics("intent_window_stats", prepared.windows),
+        statements.add_statistics("intent_hourly_stats", prepared.hours),
+    ]
+
+
+def _count(sizes: Mapping[str, int], partition: TopicPartition) -> list[Statement]:
+    """Count new examples in the part of a partition that is locked; only the sum has a meaning."""
+    arrays = (array_literal(sizes), statements.numbers(sizes.values()))
+    parameters = (partition.topic_id, partition.partition, *arrays)
+    return [Statement(statements.COUNT_EXAMPLES, parameters)] if sizes else []
+
+
+def _advance(batches: Sequence[Batch], writer: str) -> Statement:
+    last = {batch.partition: batch for batch in batches}
+    arrays = (
+        array_literal(partition.topic_id for partition in last),
+        statements.numbers(partition.partition for partition in last),
+        statements.numbers(batch.next_position for batch in last.values()),
+        statements.numbers(batch.highest_timestamp for batch in last.values()),
+    )
+    return Statement(statements.ADVANCE_LINES, (writer, *arrays))
+
+
+def _stored(prepared: Prepared, before: Mapping[TopicPartition, int], fenced: int) -> Stored:
+    ends = {batch.partition: batch.next_position for batch in prepared.batches}
+    return Stored(
+        next_positions={**before, **ends},
+        stored=sum(row.stored for row in prepared.ranges),
+        duplicates=sum(row.duplicates for row in prepared.ranges),
+        rejected=sum(row.rejected for row in prepared.ranges),
+        fenced=fenced,
+    )
