@@ -16,6 +16,7 @@ _PRODUCER: dict[str, Any] = {
     "acks": "all",
     "compression.type": "lz4",
     "linger.ms": 50,
+    "reconnect.backoff.max.ms": 2_000,
     # The same partition for a sender as Java's clients choose.
     "partitioner": "murmur2_random",
     # A broker may be away for a day; memory is bounded by the next two, not by time.
@@ -28,6 +29,7 @@ _PRODUCER: dict[str, Any] = {
 
 # One broker of several may go away; all of them gone is an error of its own.
 _PASSING = (KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
+_NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def kafka_route(kafka: KafkaSettings, topic: str) -> Route:
@@ -58,12 +60,12 @@ class KafkaTransport:
                 self._topic,
                 value,
                 key,
-                on_delivery=lambda error, _: settle(error.str() if error else None),
+                on_delivery=lambda error, _: settle(_explain(error) if error else None),
             )
         except BufferError:
             return False
         except KafkaException as error:
-            settle(error.args[0].str())
+            settle(_explain(error.args[0]))
         return True
 
     def poll(self, seconds: float) -> None:
@@ -99,3 +101,9 @@ class KafkaTransport:
         self._producer.flush(1)
         self._producer = self._connect()
         self._is_fatal = False
+
+
+def _explain(error: KafkaError) -> str:
+    if error.code() in _NO_TOPIC:
+        return f"{error.str()}. Create the topic: intentloop topics create"
+    return str(error.str())

@@ -1,0 +1,347 @@
+"""The logger on a real Kafka: what it was given arrives, once, in order, from wherever it came."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from intentloop_producer import ConversationLogger, Counts, LoggerSettings
+from intentloop_producer.kafka import KafkaTransport
+from intentloop_schemas import Event
+from intentloop_schemas.kafka import KafkaSettings
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def topic(make_topic: Callable[..., str]) -> str:
+    return make_topic(partitions=4)
+
+
+@pytest.fixture
+def kafka_settings(kafka: Any) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
+
+
+@pytest.fixture
+def logger(kafka_settings: KafkaSettings, topic: str) -> Iterator[ConversationLogger]:
+    with ConversationLogger(LoggerSettings(topic=topic), kafka=kafka_settings) as logger:
+        yield logger
+
+
+def log(logger: ConversationLogger, sender: str, text: str, **more: Any) -> bool:
+    return logger.log(
+        phone_number=sender, message_text=text, intent="track_order", confidence=0.9, **more
+    )
+
+
+def read_all(servers: str, topic: str) -> list[Message]:
+    """Return every record of a topic, partition by partition."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "a test", "log_level": 0})
+    try:
+        found: list[Message] = []
+        for partition in consumer.list_topics(topic, 10).topics[topic].partitions:
+            here = TopicPartition(topic, partition, 0)
+            _, end = consumer.get_watermark_offsets(here, 10)
+            consumer.assign([here])
+            while end and (not found or position(found[-1]) < (partition, end - 1)):
+                found += consumer.consume(1_000, 0.2)
+        return found
+    finally:
+        consumer.close()
+
+
+def position(record: Message) -> tuple[int, int]:
+    return record.partition(), record.offset()
+
+
+def events(records: list[Message]) -> list[Event]:
+    return [Event.model_validate_json(record.value()) for record in records]
+
+
+def texts_by_sender(records: list[Message]) -> dict[str, list[str]]:
+    texts: dict[str, list[str]] = {}
+    for record, event in zip(records, events(records), strict=True):
+        assert record.key().decode() == event.phone_number
+        texts.setdefault(event.phone_number, []).append(event.message_text)
+    return texts
+
+
+def test_events_arrive_valid_keyed_by_sender_and_in_order(
+    kafka: Any, topic: str, logger: ConversationLogger
+) -> None:
+    said = {f"+1555010{sender}": [f"message {n}" for n in range(50)] for sender in range(8)}
+    for n in range(50):
+        for sender in said:
+            assert log(logger, sender, f"message {n}", channel="rcs", language="en")
+    assert logger.flush(PATIENCE) == 0
+
+    records = read_all(kafka.bootstrap_servers, topic)
+    assert texts_by_sender(records) == said
+    assert {(event.channel, event.language) for event in events(records)} == {("rcs", "en")}
+    assert len({event.event_id for event in events(records)}) == 400
+    homes = {record.key(): record.partition() for record in records}
+    assert len(set(homes.values())) > 1
+    assert all(homes[record.key()] == record.partition() for record in records)
+    assert logger.counts == Counts(400, 400, 0, 0, 0, 0)
+
+
+# murmur2 of the key, modulo 4, as reckoned by kafka-clients' org.apache.kafka.common.utils.Utils.
+JAVA_PARTITIONS = {"+919876543210": 1, "+15550100": 2, "+15550101": 1, "session-1": 0, "4711": 2}
+
+
+def test_senders_go_to_the_partitions_that_java_clients_choose(
+    kafka: Any, topic: str, logger: ConversationLogger
+) -> None:
+    for sender in JAVA_PARTITIONS:
+        log(logger, sender, "hello")
+    assert logger.flush(PATIENCE) == 0
+    records = read_all(kafka.bootstrap_servers, topic)
+    assert {record.key().decode(): record.partition() for record in records} == JAVA_PARTITIONS
+
+
+def test_threads_and_asyncio_tasks_share_a_logger(
+    kafka: Any, topic: str, logger: ConversationLogger
+) -> None:
+    def talk(sender: str) -> None:
+        for n in range(100):
+            log(logger, sender, str(n))
+
+    async def chat(sender: str) -> None:
+        for n in range(100):
+            log(logger, sender, str(n))
+            await asyncio.sleep(0)
+
+    async def chats() -> None:
+        await asyncio.gather(*(chat(f"task {n}") for n in range(4)))
+
+    threads = [threading.Thread(target=talk, args=(f"thread {n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(chats())
+    for thread in threads:
+        thread.join()
+
+    assert logger.flush(PATIENCE) == 0
+    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    assert len(found) == 8
+    assert all(texts == [str(n) for n in range(100)] for texts in found.values())
+
+
+def test_closing_delivers_what_was_logged(
+    kafka: Any, topic: str, kafka_settings: KafkaSettings
+) -> None:
+    logger = ConversationLogger(LoggerSettings(topic=topic), kafka=kafka_settings)
+    for n in range(2_000):
+        assert log(logger, "+15550100", str(n))
+    logger.close(PATIENCE)
+    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    assert found == {"+15550100": [str(n) for n in range(2_000)]}
+    assert logger.counts.delivered == 2_000
+
+
+def test_a_logger_whose_producer_failed_for_good_goes_on_with_another(
+    kafka: Any, topic: str, kafka_settings: KafkaSettings
+) -> None:
+    settled: list[str | None] = []
+    trouble: list[str] = []
+    transport = KafkaTransport(kafka_settings, topic, trouble.append)
+    transport.send(b"a", b"before", settled.append)
+    transport.flush(PATIENCE)
+    transport.on_error(KafkaError(KafkaError._FATAL, "sequence lost", fatal=True))
+    transport.send(b"a", b"after", settled.append)
+    transport.flush(PATIENCE)
+
+    assert settled == [None, None]
+    assert trouble == ["sequence lost"]
+    found = [record.value() for record in read_all(kafka.bootstrap_servers, topic)]
+    assert found == [b"before", b"after"]
+
+
+# Kafka away
+
+
+@pytest.mark.fault
+def test_while_kafka_is_away_the_bot_notices_nothing_and_what_it_said_arrives_later(
+    kafka: Any, topic: str, logger: ConversationLogger, caplog: pytest.LogCaptureFixture,
+    eventually: Any,
+) -> None:  # fmt: skip
+    if kafka.pid is None:
+        pytest.skip("this Kafka cannot be stopped: unset KAFKA_BOOTSTRAP_SERVERS")
+    log(logger, "+15550100", "before")
+    assert logger.flush(PATIENCE) == 0
+
+    kafka.kill()
+    try:
+        costs = []
+        for n in range(2_000):
+            start = time.perf_counter()
+            assert log(logger, "+15550100", str(n))
+            costs.append(time.perf_counter() - start)
+        assert logger.flush(0.5) == 2_000
+        eventually(lambda: "Kafka cannot be used, conversations wait" in caplog.text)
+    finally:
+        kafka.restart()
+    assert sorted(costs)[int(len(costs) * 0.99)] < 0.01
+
+    log(logger, "+15550100", "after")
+    assert logger.flush(PATIENCE) == 0
+    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    assert found == {"+15550100": ["before", *map(str, range(2_000)), "after"]}
+    assert logger.counts == Counts(2_002, 2_002, 0, 0, 0, 0)
+    assert "+15550100" not in caplog.text
+
+
+# Processes
+
+SCRIPT = """
+import os, sys, threading, time
+from intentloop_producer import ConversationLogger
+
+logger = ConversationLogger()
+
+def log(sender, count):
+    for n in range(count):
+        assert logger.log(
+            phone_number=sender, message_text=str(n), intent="greet", confidence=0.9
+        )
+"""
+
+
+@pytest.fixture
+def run_bot(kafka: Any, topic: str) -> Callable[..., float]:
+    def run(body: str, **environment: str) -> float:
+        """Run a bot to its end, and return how many seconds that took."""
+        start = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT + body],
+            check=True,
+            timeout=PATIENCE,
+            env={
+                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+                "INTENTLOOP_TOPIC": topic,
+                **environment,
+            },
+        )
+        return time.monotonic() - start
+
+    return run
+
+
+def test_a_bot_that_ends_without_closing_loses_nothing(
+    kafka: Any, topic: str, run_bot: Callable[..., float]
+) -> None:
+    run_bot("log('bot', 300)")
+    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    assert found == {"bot": [str(n) for n in range(300)]}
+
+
+def test_a_bot_that_ends_on_an_exception_loses_nothing(
+    kafka: Any, topic: str, run_bot: Callable[..., float]
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run_bot("log('bot', 20); raise SystemExit(3)")
+    assert len(read_all(kafka.bootstrap_servers, topic)) == 20
+
+
+def test_a_bot_ends_in_time_while_kafka_is_away(run_bot: Callable[..., float]) -> None:
+    assert run_bot("log('bot', 300)", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1") < 20
+
+
+FORKS = """
+log("parent", 100)
+children = []
+for n in range(3):
+    pid = os.fork()
+    if not pid:
+        log(f"child {n}", 100)
+        sys.exit()
+    children.append(pid)
+log("parent again", 100)
+for pid in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
+WORKERS = """
+import multiprocessing
+log("parent", 100)
+context = multiprocessing.get_context("fork")
+children = [context.Process(target=log, args=(f"child {n}", 100)) for n in range(3)]
+for child in children:
+    child.start()
+log("parent again", 100)
+for child in children:
+    child.join()
+    assert child.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize("way", [FORKS, WORKERS], ids=["os.fork", "multiprocessing"])
+def test_forked_children_log_on_their_own_and_nothing_is_said_twice(
+    kafka: Any, topic: str, run_bot: Callable[..., float], way: str
+) -> None:
+    run_bot(way)
+    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    senders = ["child 0", "child 1", "child 2", "parent", "parent again"]
+    assert sorted(found) == senders
+    assert all(texts == [str(n) for n in range(100)] for texts in found.values())
+
+
+def test_a_child_that_logs_nothing_ends_as_if_there_were_no_logger(
+    kafka: Any, topic: str, run_bot: Callable[..., float]
+) -> None:
+    run_bot(
+        "log('parent', 10)\n"
+        "if not (pid := os.fork()):\n"
+        "    assert logger.counts.accepted == 0\n"
+        "    sys.exit()\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0\n"
+    )
+    assert len(read_all(kafka.bootstrap_servers, topic)) == 10
+
+
+OPEN = """
+def sockets():
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except FileNotFoundError:
+            pass
+    return [name for name in found if name.startswith("socket:")]
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_disabled_it_has_no_thread_and_no_socket(run_bot: Callable[..., float]) -> None:
+    run_bot(
+        f"{OPEN}\n"
+        "for _ in range(100):\n"
+        "    assert not logger.log(\n"
+        "        phone_number='1', message_text='a', intent='b', confidence=1.0\n"
+        "    )\n"
+        "assert (threads(), sockets()) == (1, []), (threads(), sockets())",
+        CONVERSATION_LOGGING_ENABLED="false",
+    )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_it_opens_nothing_before_the_first_message(run_bot: Callable[..., float]) -> None:
+    run_bot(
+        f"{OPEN}\n"
+        "assert (threads(), sockets()) == (1, []), (threads(), sockets())\n"
+        "log('bot', 1)\n"
+        "assert logger.flush(30) == 0\n"
+        "assert threads() > 1 and sockets()"
+    )
