@@ -1,0 +1,76 @@
+"""The chatbot: understands a message, answers it, and logs it with one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from intentloop_demo.nlu import IntentClassifier, Prediction
+from intentloop_demo.traffic import Message
+from intentloop_producer import ConversationLogger
+from intentloop_schemas.review import is_fallback
+
+UNSURE_BELOW = 0.4
+_UNSURE = "Sorry, I did not understand. Could you say it in other words?"
+_DEFAULT = "I have passed this on to our team, they will write to you here."
+_REPLIES = {
+    "affirm": "Done.",
+    "cancel_order": "Which order shall I cancel?",
+    "delivery_time": "Your order arrives today before 19:00.",
+    "deny": "All right, nothing has been changed.",
+    "goodbye": "Bye, have a nice day!",
+    "greeting": "Hello! What can I do for you?",
+    "help": "I can track orders, take food orders, book pickups and answer questions.",
+    "order_food": "Added to your basket. Anything else?",
+    "refund_status": "Your refund reaches your bank in 3 to 5 days.",
+    "talk_to_agent": "I am connecting you to a colleague.",
+    "thanks": "You are welcome!",
+    "track_order": "Your order has left our warehouse and is on its way.",
+}
+
+
+class Answer(NamedTuple):
+    """What the bot understood, and what it writes back."""
+
+    prediction: Prediction
+    reply: str
+
+
+class Bot:
+    """A bot with one NLU for all channels; `model_version` names it in the log."""
+
+    def __init__(
+        self, nlu: IntentClassifier, logger: ConversationLogger, model_version: str
+    ) -> None:
+        self._nlu = nlu
+        self._logger = logger
+        self._model_version = model_version
+
+    def receive(self, messages: Sequence[Message]) -> list[Answer]:
+        """Answer messages in the order in which they came. Never waits for the logger."""
+        predictions = self._nlu.classify([message.text for message in messages])
+        for message, prediction in zip(messages, predictions, strict=True):
+            self._log(message, prediction)
+        return [Answer(prediction, _reply(prediction)) for prediction in predictions]
+
+    def _log(self, message: Message, prediction: Prediction) -> None:
+        self._logger.log(
+            phone_number=message.sender,
+            message_text=message.text,
+            intent=prediction.intent,
+            confidence=prediction.confidence,
+            current_step=message.step,
+            timestamp=message.timestamp,
+            channel=message.channel,
+            language=message.language,
+            model_version=self._model_version,
+            session_id=message.session_id,
+            message_id=message.message_id,
+            alternatives=[guess._asdict() for guess in prediction.alternatives],
+        )
+
+
+def _reply(prediction: Prediction) -> str:
+    if is_fallback(prediction.intent) or prediction.confidence < UNSURE_BELOW:
+        return _UNSURE
+    return _REPLIES.get(prediction.intent, _DEFAULT)
