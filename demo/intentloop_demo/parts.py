@@ -1,0 +1,135 @@
+"""The parts of a run: Kafka, Postgres with its tables, topics, a trained NLU, and a worker."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from intentloop_demo.nlu import IntentClassifier
+from intentloop_demo.utterances import Utterance, load_utterances, split
+from intentloop_devstack import KafkaServer, PostgresServer, local_kafka, local_postgres
+from intentloop_devstack.claim import claim
+from intentloop_devstack.process import ServerProcess
+from intentloop_schemas import CONVERSATIONS_TOPIC
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import migrate
+from intentloop_stream.topics import create_topics, topic_ids
+
+PARTITIONS = 4
+BATCH_SECONDS = "2"
+"""Unless the environment says otherwise: nobody wants to watch the last batches wait for 30 s."""
+
+Say = Callable[[str, str], None]
+"""Takes the name of a part and a line about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic of one run, and how to reach it."""
+
+    name: str
+    id: str
+    kafka: KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """A trained NLU, and the utterances that it has not seen."""
+
+    classifier: IntentClassifier
+    unseen: list[Utterance]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a run needs, running."""
+
+    kafka: KafkaServer
+    postgres: PostgresServer
+    topic: Topic
+    understanding: Understanding
+    worker: ServerProcess
+
+
+@contextmanager
+def running_parts(
+    folder: Path, environ: Mapping[str, str], run: str, *, fresh: bool, say: Say
+) -> Iterator[Parts]:
+    """Start everything, and stop what was started at the end. Blocks for about six seconds.
+
+    Args:
+        folder: what is started keeps its data and logs in it.
+        environ: the whole environment; Kafka and Postgres named there are used, not started.
+        run: names the topic and group of this run on a Kafka that is shared with others.
+        fresh: begin with empty tables, unless Postgres is given.
+        say: told of each part that is ready.
+
+    Raises:
+        UnavailableError: Kafka or Postgres cannot be started.
+        confluent_kafka.KafkaException: Kafka is away, or refuses the topics.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        brokers = pool.submit(_kafka, stack, folder, environ, run)
+        tables = pool.submit(_postgres, stack, folder, environ, fresh=fresh)
+        lessons = pool.submit(_train)
+        (kafka, topic), postgres = brokers.result(), tables.result()
+        say("Kafka", kafka.description)
+        say("Postgres", postgres.description)
+        place = stack.enter_context(claim(folder.absolute(), "worker"))
+        worker = ServerProcess(
+            name="The worker",
+            command=[sys.executable, "-m", "intentloop_cli", "worker"],
+            claim=place,
+            # It needs no client: records wait for it in Kafka.
+            ready=lambda: True,
+            environ={
+                "BATCH_SECONDS": BATCH_SECONDS,
+                **environ,
+                **_worker_variables(kafka, postgres, topic, run),
+            },
+        )
+        stack.callback(worker.stop)
+        worker.start()
+        say("Worker", f"{PARTITIONS} partitions of {topic.name}, log in {worker.log}")
+        understanding = lessons.result()
+        say("NLU", f"{understanding.classifier.version}, scikit-learn, trained just now")
+        yield Parts(kafka, postgres, topic, understanding, worker)
+
+
+def _kafka(
+    stack: ExitStack, folder: Path, environ: Mapping[str, str], run: str
+) -> tuple[KafkaServer, Topic]:
+    server = stack.enter_context(local_kafka(folder, environ=environ, fresh=True))
+    # Somebody else may read and write the usual topic of a given Kafka.
+    name = f"intentloop.demo.{run}" if server.kind == "given" else CONVERSATIONS_TOPIC
+    settings = KafkaSettings(bootstrap_servers=server.bootstrap_servers)
+    create_topics(settings, name, partitions=PARTITIONS)
+    return server, Topic(name, topic_ids(settings, [name])[name], settings)
+
+
+def _postgres(
+    stack: ExitStack, folder: Path, environ: Mapping[str, str], *, fresh: bool
+) -> PostgresServer:
+    server = stack.enter_context(local_postgres(folder, environ=environ, fresh=fresh))
+    migrate(server.url)
+    return server
+
+
+def _train() -> Understanding:
+    taught, unseen = split(load_utterances())
+    return Understanding(IntentClassifier.train(taught), unseen)
+
+
+def _worker_variables(
+    kafka: KafkaServer, postgres: PostgresServer, topic: Topic, run: str
+) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "DATABASE_URL": postgres.url,
+        "INTENTLOOP_TOPIC": topic.name,
+        "INTENTLOOP_GROUP": f"intentloop-demo-{run}",
+    }

@@ -1,0 +1,133 @@
+"""A run whose parts are up: the bot at work, its player, and the results so far."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy import make_url
+
+from intentloop_demo.bot import Bot
+from intentloop_demo.parts import Parts, running_parts
+from intentloop_demo.player import Player
+from intentloop_demo.report import Places, Report
+from intentloop_demo.results import Results
+from intentloop_producer import ConversationLogger, LoggerSettings
+
+_LAST_WINDOWS = 6
+_PATIENCE_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+
+
+class StalledError(Exception):
+    """The worker has ended or stores nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that a run works with."""
+
+    parts: Parts
+    player: Player
+    results: Results
+    places: Places
+
+    def report(self) -> Report:
+        """Return what has come of it so far."""
+        return Report(
+            self.player.sent,
+            self.results.totals(),
+            self.results.intents(),
+            self.results.last_windows(_LAST_WINDOWS),
+            self.places,
+        )
+
+    def await_all(self, show: Callable[[], object]) -> None:
+        """Block until every record that was sent is accounted for.
+
+        Raises StalledError when the worker has ended or nothing has moved for a minute.
+        """
+        accounted, deadline = -1, 0.0
+        while (totals := self.results.totals()).accounted < self.player.sent.produced:
+            show()
+            self.check_worker()
+            if totals.accounted != accounted:
+                accounted, deadline = totals.accounted, time.monotonic() + _PATIENCE_SECONDS
+            if time.monotonic() > deadline:
+                raise StalledError(
+                    f"nothing was stored for {_PATIENCE_SECONDS:.0f} s, {accounted} of "
+                    f"{self.player.sent.produced} records are accounted for; "
+                    f"see {self.places.worker_log}"
+                )
+            time.sleep(_LOOK_SECONDS)
+        show()
+
+    def check_worker(self) -> None:
+        """Raise StalledError when the worker has ended."""
+        if self.parts.worker.pid is None:
+            raise StalledError(f"the worker has ended; see {self.places.worker_log}")
+
+
+@contextmanager
+def open_session(
+    folder: Path, environ: Mapping[str, str], console: Console, *, now: datetime, fresh: bool
+) -> Iterator[Session]:
+    """Start all parts and a bot, and stop them at the end. Raises what `running_parts` raises."""
+    run = now.strftime("%Y%m%dt%H%M%S")
+    with (
+        running_parts(folder, environ, run, fresh=fresh, say=_saying(console)) as parts,
+        _conversation_log(folder / "bot.log"),
+        ConversationLogger(
+            LoggerSettings(enabled=True, topic=parts.topic.name), kafka=parts.topic.kafka
+        ) as logger,
+    ):
+        # A model is trained at every start; its version says from what and when.
+        version = f"{parts.understanding.classifier.version}-{run}"
+        bot = Bot(parts.understanding.classifier, logger, version)
+        results = Results(parts.postgres.url, parts.topic.id, version)
+        with closing(results):
+            player = Player(bot, logger, parts.topic)
+            yield Session(parts, player, results, _places(parts, folder))
+
+
+def _saying(console: Console) -> Callable[[str, str], None]:
+    return lambda part, line: console.print(Text.assemble((f"{part:<10}", "bold"), line))
+
+
+@contextmanager
+def _conversation_log(path: Path) -> Iterator[None]:
+    """Write what the logger says to a file, as a bot would."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    logger = logging.getLogger("intentloop.conversation")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+        handler.close()
+
+
+def _places(parts: Parts, folder: Path) -> Places:
+    return Places(
+        kafka=parts.kafka.about,
+        postgres=parts.postgres.about,
+        topic=parts.topic.name,
+        database_url=make_url(parts.postgres.url).render_as_string(hide_password=True),
+        folder=str(folder.absolute()),
+        bot_log=str(folder / "bot.log"),
+        worker_log=str(parts.worker.log),
+        still_running=parts.postgres.kind == "given",
+    )
