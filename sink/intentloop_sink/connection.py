@@ -42,8 +42,10 @@ def connect(url: str, writer: str) -> Connection:
 
 
 @contextmanager
-def session(url: str, purpose: str) -> Iterator[sqlalchemy.Connection]:
+def session(url: str, purpose: str, *, autocommit: bool = False) -> Iterator[sqlalchemy.Connection]:
     """Yield a connection for queries and definitions, in one transaction that ends with it.
+
+    With `autocommit` each statement stands alone and sees what is committed by then.
 
     Raises DatabaseUnavailableError when the database does not answer.
     """
@@ -54,6 +56,7 @@ def session(url: str, purpose: str) -> Iterator[sqlalchemy.Connection]:
         # No writer's name: a long migration is nobody's stalled writer.
         creator=partial(_open, url, f"intentloop {purpose}"),
         poolclass=sqlalchemy.NullPool,
+        isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
     )
     try:
         with engine.begin() as connection:
