@@ -215,24 +215,13 @@ class Pipeline:
                     await self._reposition()
                 case Retry() | Unavailable():
                     attempt += 1
-                    await self._back_off(outcome, attempt)
+                    await back_off(outcome.error, attempt)
                     continue
                 case _:
                     assert_never(outcome)
             prepared = self._sink.prepare(batches)
         self._storing = False
         await self._notify()
-
-    async def _back_off(self, outcome: Retry | Unavailable, attempt: int) -> None:
-        seconds = min(0.05 * 2**attempt, _MAX_BACKOFF_SECONDS)
-        log.warning(
-            "store_failed",
-            outcome=type(outcome).__name__.lower(),
-            error=str(outcome.error).strip(),
-            attempt=attempt,
-            retry_in_seconds=seconds,
-        )
-        await asyncio.sleep(seconds)
 
     def _acknowledge(self, next_positions: Mapping[TopicPartition, int]) -> None:
         for partition, position in next_positions.items():
@@ -254,7 +243,7 @@ class Pipeline:
             if not isinstance(lines, Unavailable):
                 return lines
             attempt += 1
-            await self._back_off(lines, attempt)
+            await back_off(lines.error, attempt)
 
     async def _in_store_thread(self, call: Callable[[T], R], argument: T) -> R:
         loop = asyncio.get_running_loop()
@@ -267,6 +256,13 @@ class Pipeline:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+async def back_off(error: str, attempt: int) -> None:
+    """Wait before the store is tried again: longer each time, 5 s at the most."""
+    seconds = min(0.05 * 2**attempt, _MAX_BACKOFF_SECONDS)
+    log.warning("store_failed", error=error, attempt=attempt, retry_in_seconds=seconds)
+    await asyncio.sleep(seconds)
 
 
 def _from(chunk: Chunk, position: int) -> Sequence[Record]:

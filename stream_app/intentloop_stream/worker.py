@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import faust
 import structlog
@@ -18,10 +18,10 @@ from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import ReviewRule, TopicPartition
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import DatabaseSettings, PostgresSink
+from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, PostgresSink
 from intentloop_stream import dead_letters
 from intentloop_stream.broker import broker_urls, credentials
-from intentloop_stream.pipeline import Pipeline
+from intentloop_stream.pipeline import Pipeline, back_off
 from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
 from intentloop_stream.topics import topic_ids
@@ -49,7 +49,7 @@ class IntentloopApp(faust.App):
         """Check the schema and start the pipeline."""
         await super().on_start()
         _collect_seldom()
-        await asyncio.to_thread(self.sink.check_schema)
+        await self._check_schema()
         self.pipeline = Pipeline(
             self.sink,
             Decoder(ReviewRule(self.settings.confidence_threshold), self.settings.window_seconds),
@@ -97,6 +97,15 @@ class IntentloopApp(faust.App):
             except Exception as error:
                 await self.crash(error)
                 raise
+
+    async def _check_schema(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                return await asyncio.to_thread(self.sink.check_schema)
+            except DatabaseUnavailableError as error:
+                attempt += 1
+                await back_off(str(error), attempt)
 
     def _create_directories(self) -> None:
         """Create nothing: there are no tables to keep on disk."""
@@ -152,7 +161,7 @@ def create_app(
 
 def run_worker(
     kafka: KafkaSettings, database: DatabaseSettings, settings: WorkerSettings, log_level: str
-) -> NoReturn:
+) -> None:
     """Run a worker until SIGTERM or Ctrl-C, then leave the process.
 
     What is open is written and acknowledged first. Raises ValueError when a needed variable is not

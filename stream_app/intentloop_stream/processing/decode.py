@@ -20,7 +20,6 @@ from intentloop_schemas import (
 )
 from intentloop_stream.processing.watermark import Watermark
 
-
 # The validator itself: the model's classmethod costs another call for each record.
 _validate_json = TypeAdapter(Event).validator.validate_json
 

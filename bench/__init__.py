@@ -1,0 +1,1 @@
+"""Benchmarks: ratios of things measured in the same run. `make bench`."""
