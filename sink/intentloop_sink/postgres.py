@@ -87,6 +87,11 @@ class PostgresSink:
         self._connection: Connection | None = None
         self._turn = threading.Lock()
 
+    @property
+    def is_careful(self) -> bool:
+        """Whether groups are looked up before they are stored, because of recent duplicates."""
+        return self._clock() < self._careful_until
+
     def prepare(self, batches: Sequence[Batch]) -> Prepared:
         """Do everything that needs no database. Never blocks; about 6 microseconds an event."""
         return prepare(batches, self._window_seconds, self._encoder)
@@ -166,7 +171,7 @@ class PostgresSink:
             transaction = Transaction(
                 connection, self._writer, self._timeouts, self._encoder, self._datasets
             )
-            return transaction.run(prepared, careful=self._clock() < self._careful_until)
+            return transaction.run(prepared, careful=self.is_careful)
 
     def _watch(self, connection: Connection, *, stalled: bool) -> AbstractContextManager[None]:
         if not stalled:

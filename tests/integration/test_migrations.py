@@ -1,0 +1,158 @@
+"""Migrations on a real Postgres: repeatable, safe at once, true to the tables in the code."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from intentloop_sink import (
+    DatabaseUnavailableError,
+    PostgresSink,
+    SchemaOutdatedError,
+    SchemaTooNewError,
+    check_schema,
+    migrate,
+    newest_version,
+    schema_version,
+)
+from intentloop_sink.connection import session
+from intentloop_sink.schema import VERSION_TABLE
+from intentloop_sink.tables import metadata
+from support import tables
+
+
+def test_an_empty_database_becomes_current(database_url: str) -> None:
+    assert schema_version(database_url) is None
+    assert migrate(database_url) == newest_version()
+    assert schema_version(database_url) == newest_version()
+    check_schema(database_url)
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    migrate(database_url)
+    tables.query(database_url, "INSERT INTO dataset (id, name) VALUES ('ds-kept', 'Kept')")
+    assert migrate(database_url) == newest_version()
+    assert tables.query(database_url, 'SELECT id FROM "Dataset"') == [("ds-kept",)]
+
+
+def test_several_at_once_wait_for_each_other(database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        versions = list(pool.map(migrate, [database_url] * 4))
+    assert versions == [newest_version()] * 4
+
+
+def test_the_code_knows_the_tables_as_they_are(database_url: str) -> None:
+    migrate(database_url)
+    options = {
+        "version_table": VERSION_TABLE,
+        "compare_type": True,
+        "compare_server_default": True,
+    }
+    with session(database_url, "test") as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_what_no_comparison_sees_is_alike_too(database_url: str) -> None:
+    """Collations, fill factors and checks, in the database and as the code would create them."""
+    migrate(database_url)
+    migrated = details(database_url)
+    tables.query(database_url, "DROP SCHEMA public CASCADE")
+    tables.query(database_url, "CREATE SCHEMA public")
+    with session(database_url, "test") as connection:
+        metadata.create_all(connection)
+    assert details(database_url) == migrated
+
+
+def details(url: str) -> list[tuple[Any, ...]]:
+    return tables.query(
+        url,
+        f"""
+        SELECT c.relname, coalesce(a.attname, ''), coalesce(co.collname, ''),
+               array_to_string(c.reloptions, ','), pg_get_constraintdef(k.oid),
+               pg_get_indexdef(c.oid)
+        FROM pg_class c
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        LEFT JOIN pg_collation co ON co.oid = a.attcollation
+        LEFT JOIN pg_constraint k ON k.conrelid = c.oid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')
+          AND c.relname NOT LIKE '{VERSION_TABLE}%'
+        ORDER BY 1, 2, 5
+        """,
+    )
+
+
+def test_ids_are_compared_byte_by_byte(database_url: str) -> None:
+    migrate(database_url)
+    collation = """
+        SELECT collation_name FROM information_schema.columns
+        WHERE table_name = 'Example' AND column_name = 'id'
+    """
+    assert tables.query(database_url, collation) == [("C",)]
+
+
+def test_everything_can_be_taken_back(database_url: str) -> None:
+    from alembic import command
+
+    from intentloop_sink.schema import _config
+
+    migrate(database_url)
+    config = _config()
+    with session(database_url, "test") as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    left = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert {row[0] for row in tables.query(database_url, left)} <= {
+        VERSION_TABLE,
+        f"{VERSION_TABLE}_pkc",
+    }
+    assert migrate(database_url) == newest_version()
+
+
+def test_a_database_without_tables_is_refused(database_url: str) -> None:
+    sink = PostgresSink(database_url, window_seconds=30, writer="w")
+    with pytest.raises(
+        SchemaOutdatedError, match=r"no intentloop tables.*run `intentloop migrate`"
+    ):
+        sink.check_schema()
+
+
+def test_an_older_schema_is_refused_until_migrated(database_url: str) -> None:
+    assert migrate(database_url, "0001") == "0001"
+    with pytest.raises(SchemaOutdatedError, match=r"at version 0001.*run `intentloop migrate`"):
+        check_schema(database_url)
+    migrate(database_url)
+    check_schema(database_url)
+
+
+def test_a_schema_of_a_later_release_is_refused(database_url: str) -> None:
+    migrate(database_url)
+    tables.query(database_url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    for refuse in (check_schema, migrate):
+        with pytest.raises(SchemaTooNewError, match=r"version 9999.*install the release"):
+            refuse(database_url)
+
+
+def test_another_applications_versions_are_left_alone(database_url: str) -> None:
+    tables.query(database_url, "CREATE TABLE alembic_version (version_num text)")
+    tables.query(database_url, "INSERT INTO alembic_version VALUES ('theirs')")
+    migrate(database_url)
+    check_schema(database_url)
+    assert tables.query(database_url, "TABLE alembic_version") == [("theirs",)]
+
+
+def test_a_failed_migration_leaves_nothing_behind(database_url: str) -> None:
+    tables.query(database_url, "CREATE VIEW intent_hourly AS SELECT 1")
+    with pytest.raises(Exception, match="intent_hourly"):
+        migrate(database_url)
+    assert schema_version(database_url) is None
+    assert tables.query(database_url, "SELECT to_regclass('ingest_offset')") == [(None,)]
+
+
+def test_a_database_that_does_not_answer_is_named_as_such() -> None:
+    with pytest.raises(DatabaseUnavailableError, match="does not answer"):
+        migrate("postgresql://user:secret@127.0.0.1:1/nowhere")

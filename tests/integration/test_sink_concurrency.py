@@ -1,0 +1,100 @@
+"""Several writers at once on one database: nobody deadlocks, nothing is counted twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from intentloop_schemas import Batch, Entry, fold_windows
+from intentloop_sink import PostgresSink, Retry, Stored, migrate
+from support import tables
+from support.batches import partition, tens, traffic
+
+WRITERS = 4
+GROUPS = 15
+GROUP = 100
+
+
+def write(
+    url: str, number: int, groups: Sequence[Sequence[Batch]], ready: threading.Barrier
+) -> list[Stored]:
+    outcomes: list[Stored] = []
+    with closing(PostgresSink(url, window_seconds=30, writer=f"w{number}")) as sink:
+        ready.wait(30)
+        for group in groups:
+            prepared = sink.prepare(group)
+            while not isinstance(outcome := sink.store(prepared), Stored):
+                assert isinstance(outcome, Retry), outcome
+                assert "40P01" not in outcome.error
+            outcomes.append(outcome)
+    return outcomes
+
+
+def write_at_once(url: str, log_of: Callable[[int], list[Entry]]) -> list[Stored]:
+    """Let each writer store its own partition, in groups, all at the same time."""
+    ready = threading.Barrier(WRITERS)
+
+    def run(number: int) -> list[Stored]:
+        log = log_of(number)
+        groups = [
+            tens(log[start : start + GROUP], partition=partition(number))
+            for start in range(0, len(log), GROUP)
+        ]
+        return write(url, number, groups, ready)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        return [outcome for outcomes in pool.map(run, range(WRITERS)) for outcome in outcomes]
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    migrate(database_url)
+    return database_url
+
+
+def windows(url: str) -> dict[tuple[object, ...], int]:
+    sql = """
+        SELECT dataset_id, intent, channel, model_version,
+               (extract(epoch FROM window_start) * 1000)::bigint, n
+        FROM intent_window_stats
+    """
+    return {row[:5]: row[5] for row in tables.query(url, sql)}
+
+
+def counted(entries: Sequence[Entry]) -> dict[tuple[object, ...], int]:
+    return {key[:5]: s.n for key, s in fold_windows(entries, 30).items()}
+
+
+def test_writers_of_different_partitions_share_the_same_sums(url: str) -> None:
+    logs = [traffic(range(GROUP * GROUPS), seed) for seed in range(WRITERS)]
+    outcomes = write_at_once(url, logs.__getitem__)
+    assert sum(o.stored for o in outcomes) == WRITERS * GROUP * GROUPS
+    assert windows(url) == counted([e for log in logs for e in log])
+    assert tables.untiled(url) == []
+
+
+def test_the_same_events_in_every_partition_are_stored_once(url: str) -> None:
+    log = traffic(range(GROUP * GROUPS))
+    outcomes = write_at_once(url, lambda _: log)
+    assert sum(o.stored for o in outcomes) == len(log)
+    assert sum(o.duplicates for o in outcomes) == (WRITERS - 1) * len(log)
+    assert windows(url) == counted(log)
+    assert tables.query(url, 'SELECT sum(size)::int FROM "Dataset"') == [(len(log),)]
+
+
+def test_two_writers_of_one_partition_do_not_both_store(url: str) -> None:
+    """A worker that was thought dead goes on: the fence drops what the other one stored."""
+    log = traffic(range(GROUP * GROUPS))
+    groups = [tens(log[start : start + GROUP]) for start in range(0, len(log), GROUP)]
+    ready = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda number: write(url, number, groups, ready), range(2))
+        outcomes = [outcome for result in results for outcome in result]
+    assert sum(o.stored for o in outcomes) == len(log)
+    assert sum(o.fenced for o in outcomes) == len(log)
+    assert windows(url) == counted(log)
+    assert tables.untiled(url) == []
