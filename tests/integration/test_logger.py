@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message
 
 from intentloop_producer import ConversationLogger, Counts, LoggerSettings
 from intentloop_producer.kafka import KafkaTransport
 from intentloop_schemas import Event
 from intentloop_schemas.kafka import KafkaSettings
+from support.topic_reader import read_events, read_topic
 
 PATIENCE = 60
 
@@ -43,33 +44,10 @@ def log(logger: ConversationLogger, sender: str, text: str, **more: Any) -> bool
     )
 
 
-def read_all(servers: str, topic: str) -> list[Message]:
-    """Return every record of a topic, partition by partition."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "a test", "log_level": 0})
-    try:
-        found: list[Message] = []
-        for partition in consumer.list_topics(topic, 10).topics[topic].partitions:
-            here = TopicPartition(topic, partition, 0)
-            _, end = consumer.get_watermark_offsets(here, 10)
-            consumer.assign([here])
-            while end and (not found or position(found[-1]) < (partition, end - 1)):
-                found += consumer.consume(1_000, 0.2)
-        return found
-    finally:
-        consumer.close()
-
-
-def position(record: Message) -> tuple[int, int]:
-    return record.partition(), record.offset()
-
-
-def events(records: list[Message]) -> list[Event]:
-    return [Event.model_validate_json(record.value()) for record in records]
-
-
 def texts_by_sender(records: list[Message]) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
-    for record, event in zip(records, events(records), strict=True):
+    for record in records:
+        event = Event.model_validate_json(record.value() or b"")
         assert record.key().decode() == event.phone_number
         texts.setdefault(event.phone_number, []).append(event.message_text)
     return texts
@@ -84,10 +62,11 @@ def test_events_arrive_valid_keyed_by_sender_and_in_order(
             assert log(logger, sender, f"message {n}", channel="rcs", language="en")
     assert logger.flush(PATIENCE) == 0
 
-    records = read_all(kafka.bootstrap_servers, topic)
+    records = read_topic(kafka.bootstrap_servers, topic)
     assert texts_by_sender(records) == said
-    assert {(event.channel, event.language) for event in events(records)} == {("rcs", "en")}
-    assert len({event.event_id for event in events(records)}) == 400
+    events = read_events(kafka.bootstrap_servers, topic)
+    assert {(event.channel, event.language) for event in events} == {("rcs", "en")}
+    assert len({event.event_id for event in events}) == 400
     homes = {record.key(): record.partition() for record in records}
     assert len(set(homes.values())) > 1
     assert all(homes[record.key()] == record.partition() for record in records)
@@ -104,7 +83,7 @@ def test_senders_go_to_the_partitions_that_java_clients_choose(
     for sender in JAVA_PARTITIONS:
         log(logger, sender, "hello")
     assert logger.flush(PATIENCE) == 0
-    records = read_all(kafka.bootstrap_servers, topic)
+    records = read_topic(kafka.bootstrap_servers, topic)
     assert {record.key().decode(): record.partition() for record in records} == JAVA_PARTITIONS
 
 
@@ -131,7 +110,7 @@ def test_threads_and_asyncio_tasks_share_a_logger(
         thread.join()
 
     assert logger.flush(PATIENCE) == 0
-    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
     assert len(found) == 8
     assert all(texts == [str(n) for n in range(100)] for texts in found.values())
 
@@ -143,7 +122,7 @@ def test_closing_delivers_what_was_logged(
     for n in range(2_000):
         assert log(logger, "+15550100", str(n))
     logger.close(PATIENCE)
-    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
     assert found == {"+15550100": [str(n) for n in range(2_000)]}
     assert logger.counts.delivered == 2_000
 
@@ -162,7 +141,7 @@ def test_a_logger_whose_producer_failed_for_good_goes_on_with_another(
 
     assert settled == [None, None]
     assert trouble == ["sequence lost"]
-    found = [record.value() for record in read_all(kafka.bootstrap_servers, topic)]
+    found = [record.value() for record in read_topic(kafka.bootstrap_servers, topic)]
     assert found == [b"before", b"after"]
 
 
@@ -179,7 +158,7 @@ def test_while_kafka_is_away_the_bot_notices_nothing_and_what_it_said_arrives_la
     log(logger, "+15550100", "before")
     assert logger.flush(PATIENCE) == 0
 
-    kafka.kill()
+    kafka.stop()
     try:
         costs = []
         for n in range(2_000):
@@ -194,7 +173,7 @@ def test_while_kafka_is_away_the_bot_notices_nothing_and_what_it_said_arrives_la
 
     log(logger, "+15550100", "after")
     assert logger.flush(PATIENCE) == 0
-    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
     assert found == {"+15550100": ["before", *map(str, range(2_000)), "after"]}
     assert logger.counts == Counts(2_002, 2_002, 0, 0, 0, 0)
     assert "+15550100" not in caplog.text
@@ -240,7 +219,7 @@ def test_a_bot_that_ends_without_closing_loses_nothing(
     kafka: Any, topic: str, run_bot: Callable[..., float]
 ) -> None:
     run_bot("log('bot', 300)")
-    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
     assert found == {"bot": [str(n) for n in range(300)]}
 
 
@@ -249,7 +228,7 @@ def test_a_bot_that_ends_on_an_exception_loses_nothing(
 ) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run_bot("log('bot', 20); raise SystemExit(3)")
-    assert len(read_all(kafka.bootstrap_servers, topic)) == 20
+    assert len(read_topic(kafka.bootstrap_servers, topic)) == 20
 
 
 def test_a_bot_ends_in_time_while_kafka_is_away(run_bot: Callable[..., float]) -> None:
@@ -289,7 +268,7 @@ def test_forked_children_log_on_their_own_and_nothing_is_said_twice(
     kafka: Any, topic: str, run_bot: Callable[..., float], way: str
 ) -> None:
     run_bot(way)
-    found = texts_by_sender(read_all(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
     senders = ["child 0", "child 1", "child 2", "parent", "parent again"]
     assert sorted(found) == senders
     assert all(texts == [str(n) for n in range(100)] for texts in found.values())
@@ -305,7 +284,7 @@ def test_a_child_that_logs_nothing_ends_as_if_there_were_no_logger(
         "    sys.exit()\n"
         "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0\n"
     )
-    assert len(read_all(kafka.bootstrap_servers, topic)) == 10
+    assert len(read_topic(kafka.bootstrap_servers, topic)) == 10
 
 
 OPEN = """
