@@ -16,19 +16,21 @@ def prove_exactly_once(bootstrap_servers: str, topic: str, url: str) -> recomput
     """Fail with the first differences unless every row, sum and dead letter is as it must be."""
     expected = recompute.recompute(recompute.read_log(bootstrap_servers, topic))
 
-    assert tables.untiled(url) == []
-    assert differences(tables.examples(url), expected.examples) == []
-    windows = tables.statistics(url, "intent_window_stats")
-    assert differences(windows, expected.windows) == []
-    hours = tables.statistics(url, "intent_hourly_stats")
-    assert differences(hours, expected.hours) == []
+    require_same("gaps", dict(enumerate(tables.untiled(url))), {})
+    require_same("examples", tables.examples(url), expected.examples)
+    require_same("windows", tables.statistics(url, "intent_window_stats"), expected.windows)
+    require_same("hours", tables.statistics(url, "intent_hourly_stats"), expected.hours)
     letters = dead_letters(bootstrap_servers, f"{topic}.dlq")
-    assert differences(letters, expected.dead) == []
+    require_same("dead letters", letters, expected.dead)
     stored, duplicates, rejected = totals(url)
-    assert stored == len(expected.examples)
-    assert rejected == len(expected.dead)
-    assert duplicates == expected.duplicates
-    assert stored + duplicates + rejected == expected.records.total()
+    counted = {"stored": stored, "duplicates": duplicates, "rejected": rejected}
+    wanted = {
+        "stored": len(expected.examples),
+        "duplicates": expected.duplicates,
+        "rejected": len(expected.dead),
+    }
+    require_same("totals", counted, wanted)
+    require_same("produced", {"records": sum(counted.values())}, {"records": expected.total})
     return expected
 
 
@@ -39,10 +41,12 @@ def totals(url: str) -> tuple[int, int, int]:
     return int(stored), int(duplicates), int(rejected)
 
 
-def differences(actual: Mapping[Any, Any], expected: Mapping[Any, Any]) -> list[str]:
-    """Describe the first few keys whose values differ."""
+def require_same(what: str, actual: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
+    """Raise AssertionError that shows the first few keys whose values differ."""
     keys = [key for key in {**actual, **expected} if actual.get(key) != expected.get(key)]
-    return [f"{key}: {actual.get(key)} instead of {expected.get(key)}" for key in keys[:5]]
+    if keys:
+        shown = [f"{key}: {actual.get(key)} instead of {expected.get(key)}" for key in keys[:5]]
+        raise AssertionError("\n  ".join([f"{len(keys)} {what} differ:", *shown]))
 
 
 def dead_letters(
