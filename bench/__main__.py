@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -48,7 +49,7 @@ def main() -> None:
                 f"raw COPY {produced / raw:,.0f} rows/s, ratio {raw / ours:.2f}"
             )
             raw_copy.drop_database(postgres.url, url)
-        out.print(f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f}")
+        out.print(f"median ratio {median(ratios):.2f}")
         out.print(_stages(stages.measure(kafka.bootstrap_servers, TOPIC, postgres.url)))
 
 

@@ -168,6 +168,7 @@ def run_worker(
     set.
     """
     app = create_app(kafka, database, settings)
-    faust.Worker(
-        app, loglevel=log_level, override_logging=False, quiet=True
-    ).execute_from_commandline()
+    worker = faust.Worker(app, loglevel=log_level, override_logging=False, quiet=True)
+    # It writes cursor movements even where nobody watches.
+    worker.spinner = None
+    worker.execute_from_commandline()
