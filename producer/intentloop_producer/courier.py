@@ -14,7 +14,6 @@ from intentloop_producer.utterance import Utterance
 from intentloop_schemas import Event, ReviewRule
 
 _POLL_SECONDS = 0.05
-_IDLE_SECONDS = 1.0
 _ENTROPY_BYTES = 10
 
 
@@ -42,8 +41,9 @@ class Courier:
         self._transport.flush(self._intake.time_left())
 
     def _next(self) -> Utterance | Flush | Close | None:
-        self._transport.poll(0)
-        return self._intake.take(_POLL_SECONDS if self._transport.in_flight else _IDLE_SECONDS)
+        item = self._intake.take()
+        self._transport.poll(0 if item is not None else _POLL_SECONDS)
+        return item
 
     def _deliver(self, utterance: Utterance) -> None:
         try:

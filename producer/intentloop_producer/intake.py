@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 
 from intentloop_producer.counts import Tally
 from intentloop_producer.utterance import Utterance
@@ -37,31 +37,29 @@ class Intake:
         self.tally = Tally()
         self.is_open = True
         self._deadline = float("inf")
-        self._queue: SimpleQueue[Item] = SimpleQueue()
+        # The thread looks into it at intervals: being woken would cost the caller more than a call.
+        self._queue: deque[Item] = deque()
         # Reentrant: a signal handler may log in the middle of the call that it interrupted.
         self._lock = threading.RLock()
 
     def offer(self, utterance: Utterance) -> bool:
         """Take an utterance, or refuse and count it. Never blocks."""
         with self._lock:
-            if not self.is_open or self._queue.qsize() >= self.bound:
+            if not self.is_open or len(self._queue) >= self.bound:
                 self.tally.dropped += 1
                 return False
             self.tally.accepted += 1
-            self._queue.put(utterance)
+            self._queue.append(utterance)
             return True
 
-    def take(self, timeout: float | None) -> Item | None:
-        """Wait up to `timeout` seconds for the next item; None when none came."""
-        try:
-            return self._queue.get(timeout=timeout)
-        except Empty:
-            return None
+    def take(self) -> Item | None:
+        """Return the next item, or None when there is none now."""
+        return self._queue.popleft() if self._queue else None
 
     def request_flush(self, timeout: float) -> Flush:
         """Ask the thread to flush for `timeout` seconds at most; `done` is set afterwards."""
         request = Flush(time.monotonic() + timeout)
-        self._queue.put(request)
+        self._queue.append(request)
         return request
 
     def close(self, timeout: float) -> None:
@@ -70,7 +68,7 @@ class Intake:
             if self.is_open:
                 self.is_open = False
                 self._deadline = time.monotonic() + timeout
-                self._queue.put(Close())
+                self._queue.append(Close())
 
     def time_left(self) -> float:
         """Return the seconds until closing is overdue; infinite while open."""
@@ -79,7 +77,7 @@ class Intake:
     def abandon(self) -> int:
         """Close, and count what is not settled as failed. Returns how many that were."""
         self.close(timeout=0)
-        while (item := self.take(timeout=0)) is not None:
+        while (item := self.take()) is not None:
             if isinstance(item, Flush):
                 item.done.set()
         unsettled = self.tally.snapshot().queued

@@ -69,17 +69,12 @@ class KafkaTransport:
         return True
 
     def poll(self, seconds: float) -> None:
-        """Settle what is over; waits for it up to `seconds`."""
+        """Settle what is over; waits up to `seconds` for something to settle."""
         self._producer.poll(seconds)
 
     def flush(self, seconds: float) -> None:
         """Wait up to `seconds` until everything is settled."""
         self._producer.flush(seconds)
-
-    @property
-    def in_flight(self) -> int:
-        """How many events are taken and not settled."""
-        return len(self._producer)
 
     def on_error(self, error: KafkaError) -> None:
         """Take librdkafka's word about the connection; after a fatal error start afresh."""

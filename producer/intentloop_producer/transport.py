@@ -21,16 +21,11 @@ class Transport(Protocol):
         ...
 
     def poll(self, seconds: float) -> None:
-        """Settle what is over; waits for it up to `seconds`."""
+        """Settle what is over; waits up to `seconds` for something to settle."""
         ...
 
     def flush(self, seconds: float) -> None:
         """Wait up to `seconds` until everything is settled."""
-        ...
-
-    @property
-    def in_flight(self) -> int:
-        """How many events are taken and not settled."""
         ...
 
 

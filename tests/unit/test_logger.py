@@ -52,20 +52,16 @@ class Shelf:
         return True
 
     def poll(self, seconds: float) -> None:
-        if self._waiting and self.answers.wait(seconds):
-            waiting, self._waiting = self._waiting, []
-            for settle in waiting:
-                settle(self.refusal)
-        elif seconds:
-            self.room.wait(seconds)
+        if not (self._waiting and self.answers.is_set()):
+            time.sleep(seconds)
+            return
+        waiting, self._waiting = self._waiting, []
+        for settle in waiting:
+            settle(self.refusal)
 
     def flush(self, seconds: float) -> None:
-        self.answers.wait(seconds)
-        self.poll(0)
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._waiting)
+        if self.answers.wait(seconds):
+            self.poll(0)
 
     def route(self) -> Route:
         return Route("a shelf", lambda _: self)
@@ -514,8 +510,8 @@ def test_a_call_costs_about_what_a_line_in_the_log_costs(make: Make) -> None:
     shares = (0.5, 0.99, 0.999)
     print("log() p50 p99 p99.9 in us:", [percentile(calls, share) / 1000 for share in shares])
     print("a log line p50 p99 p99.9: ", [percentile(lines, share) / 1000 for share in shares])
-    assert percentile(calls, 0.5) < 5 * percentile(lines, 0.5)
-    assert percentile(calls, 0.99) < 20 * percentile(lines, 0.99)
+    assert percentile(calls, 0.5) < 2 * percentile(lines, 0.5)
+    assert percentile(calls, 0.99) < 5 * percentile(lines, 0.99)
 
 
 def test_kafka_settings_hide_the_password() -> None:
