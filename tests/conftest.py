@@ -62,7 +62,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterato
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A real Postgres for the whole run; without one, skips with the reason."""
     try:
-        with local_postgres(tmp_path_factory.mktemp("servers"), environ=os.environ) as server:
+        with local_postgres(
+            tmp_path_factory.mktemp("servers"), environ=os.environ, keep=False
+        ) as server:
             yield server
     except UnavailableError as error:
         pytest.skip(str(error))

@@ -7,10 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import docker  # type: ignore[import-untyped]  # it comes without types
-from docker.errors import DockerException  # type: ignore[import-untyped]
-from testcontainers.core.container import DockerContainer
-
 from intentloop_devstack import kafka_java, postgres_client
 from intentloop_devstack.errors import StartError, UnavailableError
 from intentloop_devstack.kafka_jars import VERSION
@@ -121,6 +117,9 @@ def _run(
     command: Sequence[str] | None = None,
 ) -> Container:
     _require_engine(environ)
+    from docker.errors import DockerException  # type: ignore[import-untyped]  # has no types
+    from testcontainers.core.container import DockerContainer
+
     try:
         wanted = DockerContainer(image, env=dict(variables), command=command)
         wanted.ports[f"{port}/tcp"] = (LOOPBACK, port)
@@ -136,6 +135,9 @@ def _run(
 
 
 def _require_engine(environ: Mapping[str, str]) -> None:
+    import docker  # type: ignore[import-untyped]  # has no types
+    from docker.errors import DockerException
+
     try:
         docker.from_env(environment=dict(environ), timeout=_ENGINE_SECONDS).ping()
     except (DockerException, OSError) as error:

@@ -41,9 +41,6 @@ PROPERTIES = {
     # A broker killed and started again waits for its former self to expire, 9 s by default.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
-    # A broker killed and started again waits for its former self to expire, 9 s by default.
-    "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
     # 128 MB by default, a third of the heap.
     "log.cleaner.dedupe.buffer.size": "8388608",
     "num.network.threads": "2",

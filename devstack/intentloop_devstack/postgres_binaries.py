@@ -118,6 +118,12 @@ def start(
     return server
 
 
+def remove(data: Path, place: Claim) -> None:
+    """Remove a stopped server's data, with the folder that was made for them elsewhere."""
+    elsewhere = data.parent != place.folder
+    shutil.rmtree(data.parent if elsewhere else data, ignore_errors=True)
+
+
 def _inspect(folder: Path) -> Binaries:
     answer = subprocess.run(
         [folder / "postgres", "--version"], capture_output=True, text=True, check=False
@@ -173,5 +179,7 @@ def _drop_foreign_pid_file(data: Path) -> None:
     clears other stale pid files itself, with the shared memory that they name.
     """
     pid_file = data / "postmaster.pid"
-    if pid_file.exists() and psutil.pid_exists(int(pid_file.read_text().split("\n", 1)[0])):
-        pid_file.unlink()
+    if pid_file.exists():
+        pid = pid_file.read_text().partition("\n")[0]
+        if not pid or psutil.pid_exists(int(pid)):
+            pid_file.unlink()
