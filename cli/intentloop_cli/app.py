@@ -15,7 +15,7 @@ from rich.console import Console
 
 from intentloop_cli import configuration, doctor
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import DatabaseSettings
+from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError
 from intentloop_stream.settings import WorkerSettings
 
 USAGE_ERROR = 2
@@ -44,9 +44,9 @@ def worker(
     from intentloop_stream.logs import configure_logs
     from intentloop_stream.worker import run_worker
 
-    kafka, database = _kafka(), _database()
+    kafka, database, worker_settings = _kafka(), _database(), _read(WorkerSettings)
     configure_logs(log_level, for_person=sys.stderr.isatty())
-    run_worker(kafka, database, _read(WorkerSettings), log_level)
+    run_worker(kafka, database, worker_settings, log_level)
 
 
 @app.command()
@@ -54,7 +54,10 @@ def migrate() -> None:
     """Bring the database's tables to the version that this release needs."""
     from intentloop_sink import migrate as migrate_database
 
-    version = migrate_database(_database().required_url())
+    try:
+        version = migrate_database(_database().required_url())
+    except (DatabaseUnavailableError, SchemaError) as error:
+        _fail(str(error), FAILURE)
     out.print(f"The database is at version {version}.")
 
 
@@ -72,7 +75,7 @@ def create_topics(
             _kafka(), name, partitions=partitions, replication=replication
         )
     except KafkaException as error:
-        _fail(f"Kafka refused: {error.args[0].str()}", FAILURE)
+        _fail(f"Kafka did not create them: {error.args[0].str()}", FAILURE)
     for topic in created:
         out.print(f"Created {topic}.")
     if not created:
@@ -144,7 +147,8 @@ def _read(part: type[S]) -> S:
         return part()
     except ValidationError as error:
         problems = (
-            f"{configuration.variable(part, str(detail['loc'][0]))}: {detail['msg']}"
+            f"{configuration.variable(part, str(detail['loc'][0]))}: "
+            f"{detail['msg'].removeprefix('Value error, ')}"
             for detail in error.errors(include_input=False)
         )
         _fail("\n".join(problems), USAGE_ERROR)

@@ -47,7 +47,10 @@ def settings_of(part: type[BaseSettings]) -> Iterator[Setting]:
 
 def table(parts: Iterable[BaseSettings]) -> Table:
     """Return a table of what is set now; secrets stay hidden."""
-    result = Table("variable", "value", "what it does", title="Settings")
+    result = Table(title="Settings")
+    result.add_column("variable", no_wrap=True)
+    result.add_column("value", overflow="fold")
+    result.add_column("what it does")
     for part in parts:
         for name, info in type(part).model_fields.items():
             value = getattr(part, name)

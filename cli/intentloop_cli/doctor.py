@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 from rich.table import Table
 from sqlalchemy import text
 
@@ -24,7 +23,7 @@ from intentloop_sink import (
 )
 from intentloop_sink.connection import session
 from intentloop_stream.settings import WorkerSettings
-from intentloop_stream.topics import topic_ids
+from intentloop_stream.topics import quiet_admin, topic_ids
 
 TIMEOUT_SECONDS = 5.0
 MAX_CLOCK_SKEW_SECONDS = 5.0
@@ -65,7 +64,7 @@ def _broker(kafka: KafkaSettings) -> Finding:
     if kafka.bootstrap_servers is None:
         return Finding("broker", well=False, says="KAFKA_BOOTSTRAP_SERVERS is not set")
     try:
-        brokers = AdminClient(kafka.librdkafka()).list_topics(timeout=TIMEOUT_SECONDS).brokers
+        brokers = quiet_admin(kafka).list_topics(timeout=TIMEOUT_SECONDS).brokers
     except KafkaException as error:
         return Finding(
             "broker",
@@ -77,7 +76,7 @@ def _broker(kafka: KafkaSettings) -> Finding:
 
 
 def _topics(kafka: KafkaSettings, topic: str) -> Finding:
-    known = AdminClient(kafka.librdkafka()).list_topics(timeout=TIMEOUT_SECONDS).topics
+    known = quiet_admin(kafka).list_topics(timeout=TIMEOUT_SECONDS).topics
     missing = [name for name in (topic, dead_letter_topic(topic)) if name not in known]
     if missing:
         says = f"{' and '.join(missing)} missing: run `intentloop topics create`"
@@ -127,7 +126,7 @@ def lag(kafka: KafkaSettings, url: str, topic: str) -> dict[int, int]:
     """Return by partition how many positions of the log are not stored yet."""
     topic_id = topic_ids(kafka, [topic])[topic]
     sink = PostgresSink(url, window_seconds=30, writer="doctor")
-    consumer = Consumer({**kafka.librdkafka(), "group.id": "intentloop-doctor"})
+    consumer = Consumer({**kafka.librdkafka(), "group.id": "intentloop-doctor", "log_level": 0})
     try:
         partitions = sorted(consumer.list_topics(topic, TIMEOUT_SECONDS).topics[topic].partitions)
         lines = sink.lines([Line(topic, topic_id, partition) for partition in partitions])

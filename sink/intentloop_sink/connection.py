@@ -62,7 +62,8 @@ def session(url: str, purpose: str, *, autocommit: bool = False) -> Iterator[sql
         with engine.begin() as connection:
             yield connection
     except sqlalchemy.exc.OperationalError as error:
-        raise DatabaseUnavailableError(f"the database does not answer: {error.orig}") from error
+        reason = " ".join(str(error.orig).split())
+        raise DatabaseUnavailableError(f"the database does not answer: {reason}") from error
 
 
 def _open(url: str, application_name: str) -> Connection:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from intentloop_schemas import dead_letter_topic
 from intentloop_schemas.kafka import KafkaSettings
 
-_TIMEOUT_SECONDS = 30.0
+_TIMEOUT_SECONDS = 10.0
 _DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
 # A letter is its record and some headers, so it may be larger than a record may be.
 _DEAD_LETTER_MAX_BYTES = 16 * 1024 * 1024
@@ -21,7 +21,7 @@ def create_topics(
 ) -> list[str]:
     """Create a topic and its dead-letter topic; return the names that did not exist before.
 
-    Blocks up to 30 s. Raises confluent_kafka.KafkaException when the broker refuses or is away.
+    Blocks up to 10 s. Raises confluent_kafka.KafkaException when the broker refuses or is away.
     """
     wanted = [
         NewTopic(topic, partitions, replication),
@@ -36,7 +36,7 @@ def create_topics(
         ),
     ]
     # Bound to a name: the client ends its requests when it is collected.
-    admin = AdminClient(settings.librdkafka())
+    admin = quiet_admin(settings)
     futures = admin.create_topics(
         wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
     )
@@ -46,12 +46,17 @@ def create_topics(
 def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
     """Return the id of each topic; a deleted and recreated topic has another one.
 
-    Blocks up to 30 s. Raises confluent_kafka.KafkaException when a topic does not exist or the
+    Blocks up to 10 s. Raises confluent_kafka.KafkaException when a topic does not exist or the
     broker is away. Brokers older than Kafka 2.8 have no ids: the name stands in.
     """
-    admin = AdminClient(settings.librdkafka())
+    admin = quiet_admin(settings)
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
     return {name: _id(name, future.result()) for name, future in futures.items()}
+
+
+def quiet_admin(settings: KafkaSettings) -> AdminClient:
+    """Return a client that says what is wrong by raising it, not on standard error."""
+    return AdminClient({**settings.librdkafka(), "log_level": 0})
 
 
 def _created(future: object) -> bool:
