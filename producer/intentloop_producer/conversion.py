@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from numbers import Real
 from typing import Any
 
 from pydantic import ValidationError
@@ -36,9 +34,8 @@ def to_event(utterance: Utterance, entropy: bytes) -> Event:
     logged_at = given.pop("logged_at")
     fields = {name: value for name, value in given.items() if value is not None}
     fields["timestamp"] = _epoch_ms(fields.get("timestamp", logged_at))
-    fields["confidence"] = _number(utterance.confidence)
-    if utterance.alternatives is not None:
-        fields["alternatives"] = _alternatives(utterance.alternatives)
+    if isinstance(utterance.alternatives, tuple):
+        fields["alternatives"] = list(utterance.alternatives)
     event = Event.model_validate(fields, by_name=True)
     return event if event.event_id else event.model_copy(update={"event_id": _id(event, entropy)})
 
@@ -63,18 +60,3 @@ def _epoch_ms(timestamp: Any) -> Any:
     if timestamp.tzinfo is None:
         raise NaiveTimestampError
     return (timestamp - _EPOCH) // _MILLISECOND
-
-
-def _number(value: Any) -> Any:
-    """Return numpy's numbers as Python's: a softmax gives float32."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
-
-
-def _alternatives(given: Any) -> Any:
-    return [_alternative(item) for item in given] if isinstance(given, list | tuple) else given
-
-
-def _alternative(item: Any) -> Any:
-    if isinstance(item, Mapping) and "confidence" in item:
-        return {**item, "confidence": _number(item["confidence"])}
-    return item

@@ -39,5 +39,5 @@ def explain_settings(error: ValidationError, env_prefix: str = "") -> str:
     """Say which variables are wrong and why, without their values."""
     return "; ".join(
         f"{env_prefix}{'.'.join(map(str, detail['loc'])).upper()}: {detail['msg']}"
-        for detail in error.errors(include_url=False, include_input=False)
+        for detail in error.errors()
     )

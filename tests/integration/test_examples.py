@@ -108,11 +108,6 @@ SIGNED = [name for name in CASES if name != "web_chat"]
 
 
 @pytest.fixture
-def topic(make_topic: Callable[..., str]) -> str:
-    return make_topic(partitions=4)
-
-
-@pytest.fixture
 def load(kafka: Any, topic: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
     monkeypatch.setenv("INTENTLOOP_TOPIC", topic)

@@ -23,11 +23,6 @@ PATIENCE = 60
 
 
 @pytest.fixture
-def topic(make_topic: Callable[..., str]) -> str:
-    return make_topic(partitions=4)
-
-
-@pytest.fixture
 def kafka_settings(kafka: Any) -> KafkaSettings:
     return KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
 

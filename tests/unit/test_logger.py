@@ -416,6 +416,23 @@ def test_flush_of_an_unused_logger_does_nothing(make: Make) -> None:
     assert delivery_threads() == before
 
 
+def test_flush_does_not_wait_for_a_thread_that_gives_up(eventually: Any) -> None:
+    flushing = threading.Event()
+
+    def connect(_: object) -> Any:
+        flushing.wait(10)
+        raise ValueError("Unsupported SASL mechanism: NOPE")
+
+    logger = ConversationLogger(LoggerSettings(), route=Route("Kafka", connect))
+    log(logger)
+    waiting = threading.Thread(target=logger.flush, args=(60,))
+    waiting.start()
+    eventually(lambda: len(logger._intake._queue) == 2)
+    flushing.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
 def test_close_delivers_the_rest_and_ends_the_thread(make: Make, shelf: Shelf) -> None:
     before = delivery_threads()
     with make() as logger:

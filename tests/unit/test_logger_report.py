@@ -107,6 +107,7 @@ def test_a_summary_comes_after_30_seconds_when_there_was_something(
 
     clock.now += 0.1
     tick(report)
+    assert len(caplog.messages) == 1
     clock.now += 100
     tick(report)
     assert caplog.messages == ["Sent 1 conversation logs to Kafka (1 flagged for review)"]

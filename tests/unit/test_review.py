@@ -26,6 +26,7 @@ def test_flagged_below_the_threshold_and_not_at_it(
     confidence: float, expected: tuple[ReviewReason, ...]
 ) -> None:
     assert ReviewRule().reasons("track_order", confidence) == expected
+    assert ReviewRule(margin=0).reasons("track_order", confidence, alternatives(a=0)) == expected
 
 
 def test_the_threshold_can_be_set() -> None:
