@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
-from intentloop_stream.topics import create_topics
 from support import tables
-from support.processes import StartWorker, workers
+from support.processes import StartWorker
 from support.proof import PATIENCE, prove_exactly_once, totals
 from support.traffic import hostile_traffic, produce, send
 
@@ -28,28 +21,6 @@ def an_hour_ago() -> int:
     return int(time.time() * 1000) - 3_600_000
 
 
-@pytest.fixture
-def topic(kafka: Any) -> str:
-    name = f"conversations-{random.getrandbits(32):08x}"
-    create_topics(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), name)
-    return name
-
-
-@pytest.fixture
-def start_worker(
-    kafka: Any, topic: str, database_url: str, tmp_path: Path
-) -> Iterator[StartWorker]:
-    migrate(database_url)
-    environment = {
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "DATABASE_URL": database_url,
-        "INTENTLOOP_TOPIC": topic,
-        "INTENTLOOP_GROUP": f"group-{topic}",
-    }
-    with workers(environment, tmp_path) as start:
-        yield start
-
-
 def wait_until_accounted(eventually: Any, url: str, produced: int) -> None:
     eventually(
         lambda: tables.accounted(url) >= produced,
@@ -59,21 +30,21 @@ def wait_until_accounted(eventually: Any, url: str, produced: int) -> None:
 
 
 def test_a_hostile_backlog_is_stored_exactly_once_and_a_replay_changes_nothing(
-    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:
     servers = kafka.bootstrap_servers
-    produced = produce(servers, topic, hostile_traffic(BACKLOG, SEED, an_hour_ago()))
+    produced = produce(servers, conversations, hostile_traffic(BACKLOG, SEED, an_hour_ago()))
 
     worker = start_worker()
     wait_until_accounted(eventually, database_url, produced)
     assert worker.stop() == 0
 
-    expected = prove_exactly_once(servers, topic, database_url)
+    expected = prove_exactly_once(servers, conversations, database_url)
     assert expected.duplicates > BACKLOG * 0.015
     assert len(expected.dead) > BACKLOG * 0.008
 
     before = contents(database_url)
-    rewind_group(servers, topic)
+    rewind_group(servers, conversations)
     forget_progress(database_url)
     again = start_worker()
     wait_until_accounted(eventually, database_url, produced)
@@ -83,16 +54,16 @@ def test_a_hostile_backlog_is_stored_exactly_once_and_a_replay_changes_nothing(
 
 
 def test_a_rewound_consumer_group_reads_nothing_twice(
-    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:
     servers = kafka.bootstrap_servers
-    produced = produce(servers, topic, hostile_traffic(1_000, SEED, an_hour_ago()))
+    produced = produce(servers, conversations, hostile_traffic(1_000, SEED, an_hour_ago()))
     worker = start_worker()
     wait_until_accounted(eventually, database_url, produced)
     assert worker.stop() == 0
     before = contents(database_url), tables.query(database_url, RANGES)
 
-    rewind_group(servers, topic)
+    rewind_group(servers, conversations)
     again = start_worker()
     eventually(lambda: again.says("Worker ready"), timeout=60, message="no assignment")
     assert again.stop() == 0
@@ -101,10 +72,10 @@ def test_a_rewound_consumer_group_reads_nothing_twice(
 
 
 def test_three_workers_come_and_go_and_one_is_killed(
-    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:
     servers = kafka.bootstrap_servers
-    produced = produce(servers, topic, hostile_traffic(BACKLOG, SEED + 2, an_hour_ago()))
+    produced = produce(servers, conversations, hostile_traffic(BACKLOG, SEED + 2, an_hour_ago()))
 
     def past(share: float) -> None:
         eventually(
@@ -124,25 +95,25 @@ def test_three_workers_come_and_go_and_one_is_killed(
     past(1)
     assert third.stop() == 0
 
-    prove_exactly_once(servers, topic, database_url)
+    prove_exactly_once(servers, conversations, database_url)
 
 
 def test_holes_in_the_offsets_and_aborted_transactions(
-    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:
     servers = kafka.bootstrap_servers
     worker = start_worker()
-    produced = produce_in_transactions(servers, topic, commits=200)
+    produced = produce_in_transactions(servers, conversations, commits=200)
     wait_until_accounted(eventually, database_url, produced)
     assert worker.stop() == 0
 
-    expected = prove_exactly_once(servers, topic, database_url)
+    expected = prove_exactly_once(servers, conversations, database_url)
     assert expected.total == produced
 
 
-def produce_in_transactions(servers: str, topic: str, commits: int) -> int:
+def produce_in_transactions(servers: str, conversations: str, commits: int) -> int:
     """Produce small transactions, abort every fifth; return how many records were committed."""
-    producer = Producer({"bootstrap.servers": servers, "transactional.id": topic})
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": conversations})
     producer.init_transactions(30)
     messages = list(hostile_traffic(commits * 7, SEED + 3, an_hour_ago()))
     committed = 0
@@ -150,7 +121,7 @@ def produce_in_transactions(servers: str, topic: str, commits: int) -> int:
         part = messages[number * 7 : number * 7 + 7]
         producer.begin_transaction()
         for message in part:
-            send(producer, topic, message)
+            send(producer, conversations, message)
         # What is aborted must have reached the log before.
         producer.flush(30)
         if number % 5 == 4:
@@ -162,18 +133,18 @@ def produce_in_transactions(servers: str, topic: str, commits: int) -> int:
 
 
 def test_a_batch_is_stored_at_its_age_though_it_is_not_full(
-    kafka: Any, topic: str, database_url: str, start_worker: StartWorker, eventually: Any
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:
     start_worker(BATCH_SECONDS="4")
     traffic = hostile_traffic(1_000, SEED + 4, an_hour_ago())
     alone = next(message for message in traffic if message.expect == b"valid")
-    eventually(lambda: worker_ready(kafka, topic), timeout=60, message="no assignment")
+    eventually(lambda: worker_ready(kafka, conversations), timeout=60, message="no assignment")
 
     for _ in range(2):
         before = tables.accounted(database_url)
         sent = time.time()
         message = alone._replace(timestamp=int(sent * 1000))
-        produce(kafka.bootstrap_servers, topic, iter([message]))
+        produce(kafka.bootstrap_servers, conversations, iter([message]))
         eventually(
             lambda before=before: tables.accounted(database_url) > before,
             timeout=10,
@@ -182,9 +153,9 @@ def test_a_batch_is_stored_at_its_age_though_it_is_not_full(
         assert time.time() - sent <= 4.0
 
 
-def worker_ready(kafka: Any, topic: str) -> bool:
+def worker_ready(kafka: Any, conversations: str) -> bool:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    group = f"group-{topic}"
+    group = f"group-{conversations}"
     description = admin.describe_consumer_groups([group])[group].result(10)
     return any(member.assignment.topic_partitions for member in description.members)
 
@@ -205,10 +176,10 @@ def forget_progress(url: str) -> None:
     tables.query(url, "DELETE FROM conversation_batch")
 
 
-def rewind_group(bootstrap_servers: str, topic: str) -> None:
+def rewind_group(bootstrap_servers: str, conversations: str) -> None:
     """Set the group's offsets to 0, as an operator does who wants everything read again."""
-    group = f"group-{topic}"
+    group = f"group-{conversations}"
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    offsets = [TopicPartition(topic, partition, 0) for partition in range(4)]
+    offsets = [TopicPartition(conversations, partition, 0) for partition in range(4)]
     request = [ConsumerGroupTopicPartitions(group, offsets)]
     admin.alter_consumer_group_offsets(request)[group].result(10)

@@ -6,19 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 
 class Worker:
-    """One `intentloop worker` process with its log file."""
+    """A worker process with its log file."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, command: Sequence[str]) -> None:
         self.log = log
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "intentloop_cli", "worker"],
+                command,
                 env={**os.environ, **environment},
                 stdout=stream,
                 stderr=stream,
@@ -41,6 +41,7 @@ class Worker:
         return text in self.log.read_text(errors="replace")
 
 
+COMMAND = (sys.executable, "-m", "intentloop_cli", "worker")
 StartWorker = Callable[..., Worker]
 
 
@@ -49,8 +50,9 @@ def workers(environment: dict[str, str], folder: Path) -> Iterator[StartWorker]:
     """Give a function that starts workers; kill what still runs at the end."""
     started: list[Worker] = []
 
-    def start(**more: str) -> Worker:
-        worker = Worker({**environment, **more}, folder / f"worker-{len(started)}.log")
+    def start(*, command: Sequence[str] = COMMAND, **more: str) -> Worker:
+        log = folder / f"worker-{len(started)}.log"
+        worker = Worker({**environment, **more}, log, command)
         started.append(worker)
         return worker
 

@@ -53,7 +53,12 @@ def hostile_traffic(
 def produce(bootstrap_servers: str, topic: str, messages: Iterator[Message]) -> int:
     """Produce everything, wait until Kafka has it, and return how many records that were."""
     producer = Producer(
-        {"bootstrap.servers": bootstrap_servers, "linger.ms": 20, "compression.type": "lz4"}
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "linger.ms": 20,
+            "compression.type": "lz4",
+            "message.max.bytes": 4_000_000,
+        }
     )
     count = 0
     for message in messages:

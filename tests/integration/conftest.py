@@ -1,0 +1,39 @@
+"""Workers on a fresh topic and a fresh, migrated database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import migrate
+from intentloop_stream.topics import create_topics
+from support.processes import StartWorker, workers
+
+
+@pytest.fixture
+def conversations(kafka: Any) -> str:
+    """A fresh topic with its dead-letter topic."""
+    name = f"conversations-{uuid.uuid4().hex[:8]}"
+    create_topics(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), name)
+    return name
+
+
+@pytest.fixture
+def start_worker(
+    kafka: Any, conversations: str, database_url: str, tmp_path: Path
+) -> Iterator[StartWorker]:
+    """A function that starts workers on `conversations` and `database_url`."""
+    migrate(database_url)
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "DATABASE_URL": database_url,
+        "INTENTLOOP_TOPIC": conversations,
+        "INTENTLOOP_GROUP": f"group-{conversations}",
+    }
+    with workers(environment, tmp_path) as start:
+        yield start
