@@ -66,10 +66,9 @@ class ServerProcess(Lifecycle):
 
     def stop(self) -> None:
         """End it in order; it is killed when that takes longer than its grace."""
-        if self._guard and self._guard.stdin and self._guard.stdout:
-            self._guard.stdin.close()
-            self._guard.stdout.close()
-            self._guard.wait()
+        if self._guard:
+            # Words, not only the pipe's end: a forked copy of this process may hold it open.
+            self._guard.communicate("stop\n")
         self._guard = None
 
     def kill(self) -> None:
@@ -80,7 +79,9 @@ class ServerProcess(Lifecycle):
 
     def pause(self) -> None:
         """Freeze it and its descendants."""
-        guard.each(self._family(), "suspend")
+        while running := [process for process in self._family() if not _frozen(process)]:
+            guard.each(running, "suspend")
+            time.sleep(0.01)
 
     def resume(self) -> None:
         """Let a paused server go on."""
@@ -134,3 +135,10 @@ class ServerProcess(Lifecycle):
         tail = "\n".join(text.splitlines()[-_TAIL_LINES:])
         error = PortTakenError if "Address already in use" in text else StartError
         return error(f"{self.name} {what}. The end of {self.log}:\n{tail}")
+
+
+def _frozen(process: psutil.Process) -> bool:
+    try:
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
