@@ -9,9 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from intentloop_demo.nlu import IntentClassifier
 from intentloop_demo.utterances import Utterance, load_utterances, split
-from intentloop_devstack import KafkaServer, PostgresServer, local_kafka, local_postgres
+from intentloop_devstack import (
+    KafkaServer,
+    PostgresServer,
+    UnavailableError,
+    local_kafka,
+    local_postgres,
+)
 from intentloop_devstack.claim import claim
 from intentloop_devstack.process import ServerProcess
 from intentloop_schemas import CONVERSATIONS_TOPIC
@@ -22,6 +31,7 @@ from intentloop_stream.topics import create_topics, topic_ids
 PARTITIONS = 4
 BATCH_SECONDS = "2"
 """Unless the environment says otherwise: nobody wants to watch the last batches wait for 30 s."""
+_ANSWER_SECONDS = 5.0
 
 Say = Callable[[str, str], None]
 """Takes the name of a part and a line about it."""
@@ -38,9 +48,10 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """A trained NLU, and the utterances that it has not seen."""
+    """A trained NLU, how much it was taught, and the utterances that it has not seen."""
 
     classifier: IntentClassifier
+    taught: int
     unseen: list[Utterance]
 
 
@@ -69,8 +80,10 @@ def running_parts(
         say: told of each part that is ready.
 
     Raises:
-        UnavailableError: Kafka or Postgres cannot be started.
-        confluent_kafka.KafkaException: Kafka is away, or refuses the topics.
+        UnavailableError: Kafka or Postgres cannot be started, or the given Kafka does not answer.
+        confluent_kafka.KafkaException: Kafka refuses the topics.
+        intentloop_sink.DatabaseUnavailableError: the given Postgres does not answer.
+        intentloop_sink.SchemaError: its tables were made by a later release.
     """
     with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
         brokers = pool.submit(_kafka, stack, folder, environ, run)
@@ -96,7 +109,7 @@ def running_parts(
         worker.start()
         say("Worker", f"{PARTITIONS} partitions of {topic.name}, log in {worker.log}")
         understanding = lessons.result()
-        say("NLU", f"{understanding.classifier.version}, scikit-learn, trained just now")
+        say("NLU", f"taught {understanding.taught} utterances, {len(understanding.unseen)} unseen")
         yield Parts(kafka, postgres, topic, understanding, worker)
 
 
@@ -107,8 +120,21 @@ def _kafka(
     # Somebody else may read and write the usual topic of a given Kafka.
     name = f"intentloop.demo.{run}" if server.kind == "given" else CONVERSATIONS_TOPIC
     settings = KafkaSettings(bootstrap_servers=server.bootstrap_servers)
+    _require_answer(settings)
     create_topics(settings, name, partitions=PARTITIONS)
     return server, Topic(name, topic_ids(settings, [name])[name], settings)
+
+
+def _require_answer(settings: KafkaSettings) -> None:
+    """Raise UnavailableError soon and in plain words when nothing answers."""
+    try:
+        client = AdminClient({**settings.librdkafka(), "log_level": 0})
+        client.list_topics(timeout=_ANSWER_SECONDS)
+    except KafkaException as error:
+        raise UnavailableError(
+            f"no Kafka answers at {settings.bootstrap_servers} within {_ANSWER_SECONDS:.0f} s: "
+            "start it, or unset KAFKA_BOOTSTRAP_SERVERS to have one started here"
+        ) from error
 
 
 def _postgres(
@@ -121,7 +147,7 @@ def _postgres(
 
 def _train() -> Understanding:
     taught, unseen = split(load_utterances())
-    return Understanding(IntentClassifier.train(taught), unseen)
+    return Understanding(IntentClassifier.train(taught), len(taught), unseen)
 
 
 def _worker_variables(

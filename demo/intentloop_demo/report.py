@@ -130,7 +130,11 @@ def _figures(report: Report) -> RenderableType:
     understood = percent(sent.understood, sent.messages)
     speed = round(totals.accounted / totals.seconds) if totals.seconds else 0
     rows = [
-        ("produced", sent.produced, f"{sent.damaged} of them records damaged on purpose"),
+        (
+            "produced",
+            sent.produced,
+            f"{sent.messages:,} messages, {sent.damaged} records damaged on purpose",
+        ),
         ("stored", totals.stored, "one example each"),
         ("duplicates", totals.duplicates, f"{sent.redelivered} webhooks were delivered twice"),
         ("rejected", totals.rejected, f"with the reason in {letters}"),
@@ -139,7 +143,7 @@ def _figures(report: Report) -> RenderableType:
         (
             "events/s",
             speed,
-            f"{totals.seconds:.1f} s from the first record in Kafka to the last full batch",
+            f"{totals.seconds:.1f} s, first record to last commit, worker's start included",
         ),
         ("understood", sent.understood, f"{understood} of messages that the NLU was not taught"),
     ]
@@ -200,7 +204,7 @@ def _places(places: Places) -> RenderableType:
 
 def _next_steps(places: Places) -> RenderableType:
     if places.still_running:
-        first = f"The database is still there: export DATABASE_URL={places.database_url}"
+        first = "The database is still there, with DATABASE_URL set as it was for this run:"
     else:
         first = (
             "Kafka and Postgres have stopped with this run. `make up` starts them again with live "

@@ -14,8 +14,9 @@ _TOTALS = """
 SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(duplicates), 0)::bigint,
        coalesce(sum(rejected), 0)::bigint, coalesce(sum(flagged), 0)::bigint,
        coalesce(sum(batches), 0)::bigint,
-       coalesce(extract(epoch FROM max(committed_at) FILTER (WHERE closed_by = 'size')
-                                   - min(opened_at)), 0)::float
+       coalesce(extract(epoch FROM coalesce(
+           max(committed_at) FILTER (WHERE closed_by = 'size'), max(committed_at)
+       ) - min(opened_at)), 0)::float
 FROM conversation_batch WHERE topic_id = %s
 """
 _BY_INTENT = """
@@ -59,7 +60,7 @@ class Totals:
     flagged: int = 0
     batches: int = 0
     seconds: float = 0.0
-    """From the first record in Kafka to the commit of the last full batch."""
+    """From the first record in Kafka to the commit of the last full batch, or of any if none is."""
 
     @property
     def accounted(self) -> int:

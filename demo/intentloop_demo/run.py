@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from threading import Event
 
 import psycopg2
 from confluent_kafka import KafkaException
@@ -67,7 +68,6 @@ def run_up(folder: Path, environ: Mapping[str, str], console: Console) -> int:
 
     Returns 0 when every record is accounted for, else 1 after saying what is wrong.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return _ending_well(console, lambda: _up(folder, environ, console))
 
 
@@ -118,22 +118,36 @@ def _up(folder: Path, environ: Mapping[str, str], console: Console) -> int:
     with open_session(folder, environ, console, now=datetime.now(UTC), fresh=False) as session:
         customers = Customers(session.parts.understanding.unseen, rng)
         traffic = LiveTraffic(customers, LIVE_RATE, _now_ms(), rng)
-        with suppress(KeyboardInterrupt):
-            _live(session, traffic, console)
+        with _stop_signals() as stop:
+            _live(session, traffic, console, stop)
         console.print("Stopping: the last batches are being stored.")
         session.player.settle()
         session.await_all(lambda: None)
         return _conclude(session, console)
 
 
-def _live(session: Session, traffic: LiveTraffic, console: Console) -> None:
-    """Play traffic as it happens and show where things stand, until Ctrl-C."""
+def _live(session: Session, traffic: LiveTraffic, console: Console, stop: Event) -> None:
+    """Play traffic as it happens and show where things stand."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
+        while not stop.wait(_TICK_SECONDS):
             session.player.deliver(traffic.due(_now_ms()))
             session.check_worker()
             live.update(status(session.report()), refresh=True)
-            time.sleep(_TICK_SECONDS)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Event]:
+    """Yield an event that Ctrl-C and SIGTERM set, so that neither tears a count apart."""
+    stop = Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _conclude(session: Session, console: Console) -> int:

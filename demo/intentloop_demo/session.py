@@ -49,20 +49,20 @@ class Session:
             self.places,
         )
 
-    def await_all(self, show: Callable[[], object]) -> None:
+    def await_all(self, show: Callable[[], object], *, patience: float = _PATIENCE_SECONDS) -> None:
         """Block until every record that was sent is accounted for.
 
-        Raises StalledError when the worker has ended or nothing has moved for a minute.
+        Raises StalledError when the worker has ended or nothing moves for `patience` seconds.
         """
         accounted, deadline = -1, 0.0
         while (totals := self.results.totals()).accounted < self.player.sent.produced:
             show()
             self.check_worker()
             if totals.accounted != accounted:
-                accounted, deadline = totals.accounted, time.monotonic() + _PATIENCE_SECONDS
+                accounted, deadline = totals.accounted, time.monotonic() + patience
             if time.monotonic() > deadline:
                 raise StalledError(
-                    f"nothing was stored for {_PATIENCE_SECONDS:.0f} s, {accounted} of "
+                    f"nothing was stored for {patience:.0f} s, {accounted} of "
                     f"{self.player.sent.produced} records are accounted for; "
                     f"see {self.places.worker_log}"
                 )

@@ -62,7 +62,7 @@ def test_says_what_came_of_it():
     text = flat(printed(render(REPORT)))
 
     for figure in (
-        "produced 6,065 12 of them",
+        "produced 6,065 6,053 messages, 12 records",
         "stored 5,992",
         "duplicates 61 61 webhooks",
         "rejected 12",
