@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from support import tables
 from support.processes import StartWorker
 from support.proof import PATIENCE, prove_exactly_once, totals
-from support.traffic import hostile_traffic, produce, send
+from support.traffic import VALID, hostile_traffic, produce, send
 
+BITEXT = Path(__file__).parents[2].parent / "shared/data/bitext/train.csv"
 BACKLOG = 100_000
 SEED = 20_261_123
 
@@ -132,32 +136,48 @@ def produce_in_transactions(servers: str, conversations: str, commits: int) -> i
     return committed
 
 
+@pytest.mark.parametrize(("batch_seconds", "events"), [(4, 2), (30, 1)])
 def test_a_batch_is_stored_at_its_age_though_it_is_not_full(
-    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
+    kafka: Any,
+    conversations: str,
+    database_url: str,
+    start_worker: StartWorker,
+    eventually: Any,
+    batch_seconds: int,
+    events: int,
 ) -> None:
-    start_worker(BATCH_SECONDS="4")
+    worker = start_worker(BATCH_SECONDS=str(batch_seconds))
     traffic = hostile_traffic(1_000, SEED + 4, an_hour_ago())
-    alone = next(message for message in traffic if message.expect == b"valid")
-    eventually(lambda: worker_ready(kafka, conversations), timeout=60, message="no assignment")
+    alone = next(message for message in traffic if message.expect == VALID)
+    eventually(lambda: worker.says('"event": "assigned"'), 60, "the worker has its partitions")
 
-    for _ in range(2):
-        before = tables.accounted(database_url)
+    for number in range(1, events + 1):
         sent = time.time()
         message = alone._replace(timestamp=int(sent * 1000))
         produce(kafka.bootstrap_servers, conversations, iter([message]))
         eventually(
-            lambda before=before: tables.accounted(database_url) > before,
-            timeout=10,
-            message="the record was not stored",
+            lambda number=number: tables.accounted(database_url) == number,
+            timeout=batch_seconds + 10,
+            message="the record is accounted for",
         )
-        assert time.time() - sent <= 4.0
+        assert time.time() - sent <= batch_seconds
 
 
-def worker_ready(kafka: Any, conversations: str) -> bool:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    group = f"group-{conversations}"
-    description = admin.describe_consumer_groups([group])[group].result(10)
-    return any(member.assignment.topic_partitions for member in description.members)
+@pytest.mark.skipif(not BITEXT.is_file(), reason=f"{BITEXT.parent} is not there")
+def test_real_utterances_are_stored_exactly_once(
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    with BITEXT.open(encoding="utf-8") as stream:
+        texts = [tuple(row.values())[:2] for row in csv.DictReader(stream)]
+    servers = kafka.bootstrap_servers
+    traffic = hostile_traffic(20_000, SEED + 5, an_hour_ago(), texts)
+    produced = produce(servers, conversations, traffic)
+
+    worker = start_worker()
+    wait_until_accounted(eventually, database_url, produced)
+    assert worker.stop() == 0
+
+    prove_exactly_once(servers, conversations, database_url)
 
 
 RANGES = "SELECT topic_id, partition, first_position, next_position FROM conversation_batch"
