@@ -14,7 +14,7 @@ from intentloop_devstack.ports import LOOPBACK, free_port
 from intentloop_devstack.server import Lifecycle
 
 KAFKA_IMAGE = f"apache/kafka:{VERSION}"
-POSTGRES_IMAGE = "postgres:17.6"
+POSTGRES_IMAGE = "postgres:17.6-bookworm"
 _ENGINE_SECONDS = 2
 _READY_SECONDS = 90.0
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - inside the container; outside only loopback is bound
