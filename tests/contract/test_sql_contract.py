@@ -97,10 +97,11 @@ def test_the_categories(url: str) -> None:
     }
 
 
-@pytest.mark.parametrize("table", COLUMNS)
-def test_every_promised_column_is_there(url: str, table: str) -> None:
+def test_every_promised_column_is_there(url: str) -> None:
     sql = "SELECT column_name FROM information_schema.columns WHERE table_name = %s"
-    assert {row[0] for row in tables.query(url, sql, table)} >= set(COLUMNS[table].split(", "))
+    for table, columns in COLUMNS.items():
+        found = {row[0] for row in tables.query(url, sql, table)}
+        assert set(columns.split(", ")) - found == set(), table
 
 
 def test_key_of_the_statistics(url: str) -> None:

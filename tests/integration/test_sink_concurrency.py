@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import psycopg2
 import pytest
 
 from intentloop_schemas import Batch, Entry, fold_windows
 from intentloop_sink import PostgresSink, Retry, Stored, migrate
 from support import tables
-from support.batches import partition, tens, traffic
+from support.batches import PARTITION, batch, partition, tens, traffic
 
 WRITERS = 4
 GROUPS = 15
@@ -84,6 +85,25 @@ def test_the_same_events_in_every_partition_are_stored_once(url: str) -> None:
     assert sum(o.duplicates for o in outcomes) == (WRITERS - 1) * len(log)
     assert windows(url) == counted(log)
     assert tables.query(url, 'SELECT sum(size)::int FROM "Dataset"') == [(len(log),)]
+
+
+def test_a_writer_waits_for_its_turn_before_it_looks(
+    url: str, eventually: Callable[..., object]
+) -> None:
+    rejected = batch([], first=0, next_position=10, rejected=10)
+    with (
+        closing(PostgresSink(url, window_seconds=30, writer="w")) as sink,
+        closing(psycopg2.connect(url)) as other,
+        other.cursor() as cursor,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert isinstance(sink.store(sink.prepare([batch([], 0, next_position=1)])), Stored)
+        cursor.execute("UPDATE ingest_offset SET next_position = 10")
+        waiting = pool.submit(sink.store, sink.prepare([rejected]))
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        eventually(lambda: tables.query(url, waits), timeout=10, message="nobody waits")
+        other.commit()
+        assert waiting.result(10) == Stored({PARTITION: 10}, fenced=10)
 
 
 def test_two_writers_of_one_partition_do_not_both_store(url: str) -> None:

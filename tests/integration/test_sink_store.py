@@ -89,6 +89,16 @@ def sums(entries: list[Entry]) -> list[Any]:
     ]
 
 
+def extents(entries: Iterable[Entry], seconds: int) -> dict[tuple[Any, ...], Any]:
+    times: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for each in entries:
+        e = each.event
+        start = e.timestamp // 1000 // seconds * seconds
+        key = (e.dataset_id, e.intent, e.channel, e.model_version or "", start)
+        times[key].append(e.timestamp)
+    return {key: (min(group), max(group)) for key, group in times.items()}
+
+
 def assert_exact(url: str, entries: Iterable[Entry]) -> None:
     """Fail unless the tables hold just these events, each once."""
     once = {e.example_id: e for e in entries}
@@ -104,15 +114,30 @@ def assert_exact(url: str, entries: Iterable[Entry]) -> None:
     assert tables.untiled(url) == []
 
 
+def open_transactions(url: str) -> int:
+    sql = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND state LIKE 'idle in transaction%%'
+    """
+    return int(tables.query(url, sql)[0][0])
+
+
 def test_everything_is_exact(sink: PostgresSink, database_url: str) -> None:
     entries = traffic(range(3_000))
     for start in range(0, 3_000, 500):
         outcome = stored(sink, *tens(entries[start : start + 500]))
         assert outcome == Stored({PARTITION: start + 500}, stored=500)
     assert_exact(database_url, entries)
-    extent = "SELECT min(first_event_at), max(last_event_at) FROM intent_window_stats"
-    times = [datetime.fromtimestamp(e.event.timestamp / 1000, UTC) for e in entries]
-    assert tables.query(database_url, extent) == [(min(times), max(times))]
+    for table, seconds in (("intent_window_stats", 30), ("intent_hourly_stats", 3600)):
+        sql = f"""
+            SELECT dataset_id, intent, channel, model_version,
+                   extract(epoch FROM window_start)::integer,
+                   (extract(epoch FROM first_event_at) * 1000)::bigint,
+                   (extract(epoch FROM last_event_at) * 1000)::bigint
+            FROM {table}
+        """
+        found = {row[:5]: row[5:] for row in tables.query(database_url, sql)}
+        assert found == extents(entries, seconds)
 
 
 def test_a_batch_row_says_all_about_its_range(sink: PostgresSink, database_url: str) -> None:
@@ -164,6 +189,18 @@ def test_a_group_without_events_moves_on(sink: PostgresSink, database_url: str) 
     assert tables.accounted(database_url) == 10
 
 
+def test_a_dataset_comes_into_being_with_its_first_event(
+    sink: PostgresSink, database_url: str
+) -> None:
+    stored(sink, batch([entry(0)]))
+    stored(sink, batch([entry(1, dataset_id="ds-shop"), entry(2)]))
+    sizes = 'SELECT id, name, size FROM "Dataset" ORDER BY id'
+    assert tables.query(database_url, sizes) == [
+        ("ds-auto-training", "Auto training", 2),
+        ("ds-shop", "Shop", 1),
+    ]
+
+
 def test_the_same_group_twice_changes_nothing(sink: PostgresSink, database_url: str) -> None:
     group = sink.prepare(tens(traffic(range(100))))
     assert sink.store(group) == Stored({PARTITION: 100}, stored=100)
@@ -184,6 +221,7 @@ def test_a_gap_is_not_stored(sink: PostgresSink, database_url: str) -> None:
     before = contents(database_url)
     assert store(sink, batch([entry(5)])) == OutOfTurn(PARTITION, 1)
     assert contents(database_url) == before
+    assert open_transactions(database_url) == 0
     assert stored(sink, batch([entry(1)])).stored == 1
 
 
@@ -216,6 +254,23 @@ def test_the_whole_log_again_changes_no_example_and_no_sum(
     again = stored(make_sink(), *tens(entries, partition=partition(1)))
     assert again == Stored({partition(1): 200}, duplicates=200)
     assert contents(database_url)[:3] == before
+
+
+def test_an_event_with_every_field_is_recognised(sink: PostgresSink) -> None:
+    each = entry(
+        0,
+        confidence=0.1 + 0.2,
+        current_step="menu",
+        channel="rcs",
+        language="hi",
+        model_version="v2",
+        session_id="s",
+        message_id="m",
+        alternatives=[{"intent": "a", "confidence": 1.0}, {"intent": "b", "confidence": 1e-7}],
+    )
+    stored(sink, batch([each]))
+    again = stored(sink, batch([each], partition=partition(1)))
+    assert again == Stored({partition(1): 1}, duplicates=1)
 
 
 def test_after_a_duplicate_groups_are_looked_up_first_for_a_while(make_sink: MakeSink) -> None:
@@ -272,9 +327,24 @@ def test_other_content_under_a_stored_id_is_refused(
     assert refusal.reason is DeadLetterReason.CONFLICTING_DUPLICATE
     assert "'same' is stored already" in refusal.error
     assert contents(database_url) == before
+    assert open_transactions(database_url) == 0
 
     rest = stored(sink, *without(batches, [refusal.entry]))
     assert rest == Stored({PARTITION: 4}, stored=1, duplicates=1, rejected=1)
+
+
+def test_of_two_contents_in_a_group_the_stored_one_stays(make_sink: MakeSink) -> None:
+    """Even when the other one comes first in the log."""
+    same = {"event_id": "same", "timestamp": NOON}
+    stored(make_sink(), batch([entry(0, **same)]))
+    other, again = entry(1, **same, message_text="cancel it"), entry(2, **same)
+    sink = make_sink()
+    batches = [batch([other, again])]
+    outcome = store(sink, *batches)
+    assert isinstance(outcome, Refused)
+    assert [r.entry for r in outcome.refusals] == [other]
+    rest = stored(sink, *without(batches, [other]))
+    assert rest == Stored({PARTITION: 3}, duplicates=1, rejected=1)
 
 
 def test_of_two_contents_in_a_group_the_first_stays(sink: PostgresSink, database_url: str) -> None:

@@ -35,7 +35,9 @@ def test_adjacent_batches_with_one_reason_become_one_row() -> None:
     entries = [entry(offset) for offset in range(30)]
     batches = tens(entries)
     batches[2].closed_by = ClosedBy.TIME
+    batches[1].opened_at += 1
     group = prepared([*batches, batch([entry(100)], partition=partition(1))])
+    assert group.ranges[0].opened_at == batches[0].opened_at
     assert [(r.first_position, r.next_position, r.batches) for r in group.ranges] == [
         (0, 20, 2),
         (20, 30, 1),
