@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -11,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from intentloop_producer.transport import Route, Settle
 from intentloop_schemas.kafka import KafkaSettings
 
-_PRODUCER: dict[str, Any] = {
+PRODUCER: dict[str, Any] = {
     "enable.idempotence": True,
     "acks": "all",
     "compression.type": "lz4",
@@ -46,43 +47,33 @@ class KafkaTransport:
     def __init__(self, kafka: KafkaSettings, topic: str, on_trouble: Callable[[str], None]) -> None:
         self._topic = topic
         self._on_trouble = on_trouble
-        self._configuration = {**kafka.librdkafka(), **_PRODUCER, "error_cb": self.on_error}
+        self._configuration = {**kafka.librdkafka(), **PRODUCER, "error_cb": self._on_error}
         self._producer = self._connect()
-        self._is_fatal = False
+        self._numbers = count()
+        self._unsettled: dict[int, Settle] = {}
         self._last_error = ""
 
     def send(self, key: bytes, value: bytes, settle: Settle) -> bool:
         """Take an event without waiting; False when librdkafka's queue is full."""
-        if self._is_fatal:
-            self._replace_producer()
+        number = next(self._numbers)
+        self._unsettled[number] = settle
         try:
-            self._producer.produce(
-                self._topic,
-                value,
-                key,
-                on_delivery=lambda error, _: settle(_explain(error) if error else None),
-            )
+            delivered = partial(self._on_delivery, number)
+            self._producer.produce(self._topic, value, key, on_delivery=delivered)
         except BufferError:
+            del self._unsettled[number]
             return False
         except KafkaException as error:
-            settle(_explain(error.args[0]))
+            self._settle(number, _explain(error.args[0]))
         return True
 
     def poll(self, seconds: float) -> None:
         """Settle what is over; waits up to `seconds` for something to settle."""
-        self._producer.poll(seconds)
+        self._serve(self._producer.poll, seconds)
 
     def flush(self, seconds: float) -> None:
         """Wait up to `seconds` until everything is settled."""
-        self._producer.flush(seconds)
-
-    def on_error(self, error: KafkaError) -> None:
-        """Take librdkafka's word about the connection; after a fatal error start afresh."""
-        if error.code() in _PASSING:
-            self._last_error = error.str()
-            return
-        self._is_fatal = self._is_fatal or error.fatal()
-        self._on_trouble("; ".join(filter(None, (error.str(), self._last_error))))
+        self._serve(self._producer.flush, seconds)
 
     def _connect(self) -> Producer:
         try:
@@ -90,12 +81,32 @@ class KafkaTransport:
         except KafkaException as error:
             raise ValueError(error.args[0].str()) from error
 
-    def _replace_producer(self) -> None:
-        # An idempotent producer that lost its place in the sequence never sends again.
-        self._producer.purge()
-        self._producer.flush(1)
+    def _serve(self, serve: Callable[[float], object], seconds: float) -> None:
+        try:
+            serve(seconds)
+        except (KafkaException, SystemError) as error:
+            # Only a fatal error is raised, and it shows as a SystemError when a callback was next.
+            self._replace_producer(str(error.__cause__ or error))
+
+    def _replace_producer(self, why: str) -> None:
+        """Start afresh: an idempotent producer that lost its place never sends again."""
+        self._on_trouble(why)
         self._producer = self._connect()
-        self._is_fatal = False
+        for number in list(self._unsettled):
+            self._settle(number, why)
+
+    def _settle(self, number: int, error: str | None) -> None:
+        if settle := self._unsettled.pop(number, None):
+            settle(error)
+
+    def _on_delivery(self, number: int, error: KafkaError | None, _: object) -> None:
+        self._settle(number, _explain(error) if error else None)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in _PASSING:
+            self._last_error = error.str()
+        else:
+            self._on_trouble("; ".join(filter(None, (error.str(), self._last_error))))
 
 
 def _explain(error: KafkaError) -> str:

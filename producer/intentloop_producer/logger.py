@@ -144,6 +144,7 @@ class ConversationLogger:
 
         Returns how many conversations are not settled yet.
         """
+        timeout = min(timeout, _LONGEST_SECONDS)
         if self._thread is not None and self._thread.is_alive():
             self._intake.request_flush(timeout).done.wait(timeout)
         return self.counts.queued
@@ -153,6 +154,7 @@ class ConversationLogger:
 
         What could not be delivered is counted as failed. Closing again does nothing.
         """
+        timeout = min(timeout, _LONGEST_SECONDS)
         self._intake.close(timeout)
         if self._thread is None:
             self._intake.abandon()
@@ -220,3 +222,4 @@ class ConversationLogger:
 
 
 _GRACE_SECONDS = 0.5
+_LONGEST_SECONDS = 86_400.0

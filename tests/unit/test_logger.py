@@ -410,6 +410,15 @@ def test_flush_waits_no_longer_than_it_is_told_and_returns_what_remains(
     assert logger.flush(10) == 0
 
 
+def test_flush_and_close_may_take_for_ever(make: Make, shelf: Shelf) -> None:
+    logger = make()
+    log(logger)
+    assert logger.flush(float("inf")) == 0
+    log(logger)
+    logger.close(float("inf"))
+    assert logger.counts == Counts(2, 2, 0, 0, 0, 0)
+
+
 def test_flush_of_an_unused_logger_does_nothing(make: Make) -> None:
     before = delivery_threads()
     assert make().flush() == 0

@@ -114,7 +114,7 @@ def test_a_softmax_s_numbers_are_numbers(number: Any) -> None:
     [
         ({"confidence": True}, "confidence: send a number, not a boolean"),
         ({"confidence": "0.9"}, "confidence: send a number, not a string"),
-        ({"confidence": None}, "confidence: send a number, not null"),
+        ({"confidence": None}, "confidence: is required"),
         ({"intent": None}, "intent: is required"),
         ({"message_text": ""}, "message_text: is empty; send at least 1 character"),
         ({"alternatives": "greet"}, "alternatives: send a list, not a string"),
