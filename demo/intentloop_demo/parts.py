@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from intentloop_demo.nlu import IntentClassifier
 from intentloop_demo.utterances import Utterance, load_utterances, split
@@ -26,7 +25,7 @@ from intentloop_devstack.process import ServerProcess
 from intentloop_schemas import CONVERSATIONS_TOPIC
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import migrate
-from intentloop_stream.topics import create_topics, topic_ids
+from intentloop_stream.topics import create_topics, quiet_admin, topic_ids
 
 PARTITIONS = 4
 BATCH_SECONDS = "2"
@@ -128,8 +127,7 @@ def _kafka(
 def _require_answer(settings: KafkaSettings) -> None:
     """Raise UnavailableError soon and in plain words when nothing answers."""
     try:
-        client = AdminClient({**settings.librdkafka(), "log_level": 0})
-        client.list_topics(timeout=_ANSWER_SECONDS)
+        quiet_admin(settings).list_topics(timeout=_ANSWER_SECONDS)
     except KafkaException as error:
         raise UnavailableError(
             f"no Kafka answers at {settings.bootstrap_servers} within {_ANSWER_SECONDS:.0f} s: "

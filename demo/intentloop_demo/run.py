@@ -75,11 +75,15 @@ def _ending_well(console: Console, run: Callable[[], int]) -> int:
     try:
         return run()
     except _TROUBLE as error:
-        console.print(f"{error}", style="red", markup=False, highlight=False)
+        console.print(_plain(error), style="red", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted; everything that was started has stopped.")
         return INTERRUPTED
+
+
+def _plain(error: Exception) -> str:
+    return f"Kafka: {error.args[0].str()}" if isinstance(error, KafkaException) else str(error)
 
 
 def _demo(
