@@ -113,8 +113,11 @@ class Consumer(driver.Consumer):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek every assigned partition to where the store stands, not to Kafka's offsets."""
         positions = await self.app.positions(self.assignment())
-        await self.seek_wait(positions)
-        return positions
+        # While the store was away, partitions may have moved to another worker.
+        held = self.assignment()
+        seekable = {tp: position for tp, position in positions.items() if tp in held}
+        await self.seek_wait(seekable)
+        return seekable
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: Faust would count the offsets inside a chunk as acknowledged."""

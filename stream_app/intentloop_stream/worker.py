@@ -21,7 +21,8 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, PostgresSink
 from intentloop_stream import dead_letters
 from intentloop_stream.broker import broker_urls, credentials
-from intentloop_stream.pipeline import Pipeline, back_off
+from intentloop_stream.group_commit import back_off
+from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
 from intentloop_stream.topics import topic_ids
@@ -44,6 +45,7 @@ class IntentloopApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.partitions: dict[TP, TopicPartition] = {}
+        self.positioning = asyncio.Lock()
 
     async def on_start(self) -> None:
         """Check the schema and start the pipeline."""
@@ -70,16 +72,20 @@ class IntentloopApp(faust.App):
             log.warning("left_open", reason="the database did not answer; Kafka keeps the records")
 
     async def positions(self, assigned: set[TP]) -> dict[TP, int]:
-        """Begin a new assignment; return the position to read each partition from."""
-        ids = await asyncio.to_thread(topic_ids, self.kafka, {tp.topic for tp in assigned})
-        self.partitions = {
-            tp: TopicPartition(tp.topic, ids[tp.topic], tp.partition) for tp in assigned
-        }
-        earliest = await self.consumer.earliest_offsets(*assigned)
-        resume = await self.pipeline.assign(
-            {partition: earliest[tp] for tp, partition in self.partitions.items()}
-        )
-        log.info("assigned", positions={p.partition: position for p, position in resume.items()})
+        """Begin a new assignment; return the position to read each partition from.
+
+        Waits as long as the store is away. Calls take turns: the last one has the last word.
+        """
+        async with self.positioning:
+            ids = await asyncio.to_thread(topic_ids, self.kafka, {tp.topic for tp in assigned})
+            self.partitions = {
+                tp: TopicPartition(tp.topic, ids[tp.topic], tp.partition) for tp in assigned
+            }
+            earliest = await self.consumer.earliest_offsets(*assigned)
+            resume = await self.pipeline.assign(
+                {partition: earliest[tp] for tp, partition in self.partitions.items()}
+            )
+        log.info("assigned", positions={p.partition: at for p, at in resume.items()})
         return {tp: resume[partition] for tp, partition in self.partitions.items()}
 
     async def consume(self, stream: StreamT[Any]) -> None:
@@ -90,8 +96,6 @@ class IntentloopApp(faust.App):
         events: AsyncIterator[EventT[Any]] = stream.noack().events()
         async for event in events:
             partition = self.partitions.get(event.message.tp)
-            if partition is None:
-                continue
             try:
                 await self.pipeline.accept(partition, event.value, event.ack)
             except Exception as error:

@@ -48,7 +48,7 @@ def test_a_hostile_backlog_is_stored_exactly_once_and_a_replay_changes_nothing(
     assert len(expected.dead) > BACKLOG * 0.008
 
     before = contents(database_url)
-    rewind_group(servers, conversations)
+    move_group(servers, conversations, 0)
     forget_progress(database_url)
     again = start_worker()
     wait_until_accounted(eventually, database_url, produced)
@@ -67,7 +67,7 @@ def test_a_rewound_consumer_group_reads_nothing_twice(
     assert worker.stop() == 0
     before = contents(database_url), tables.query(database_url, RANGES)
 
-    rewind_group(servers, conversations)
+    move_group(servers, conversations, 0)
     again = start_worker()
     eventually(lambda: again.says("Worker ready"), timeout=60, message="no assignment")
     assert again.stop() == 0
@@ -191,15 +191,29 @@ def contents(url: str) -> tuple[Any, ...]:
     )
 
 
+def test_a_consumer_group_moved_forward_skips_nothing(
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    servers = kafka.bootstrap_servers
+    produced = produce(servers, conversations, hostile_traffic(1_000, SEED, an_hour_ago()))
+    move_group(servers, conversations, 200)
+
+    worker = start_worker()
+    wait_until_accounted(eventually, database_url, produced)
+    assert worker.stop() == 0
+
+    prove_exactly_once(servers, conversations, database_url)
+
+
 def forget_progress(url: str) -> None:
     tables.query(url, "DELETE FROM ingest_offset")
     tables.query(url, "DELETE FROM conversation_batch")
 
 
-def rewind_group(bootstrap_servers: str, conversations: str) -> None:
-    """Set the group's offsets to 0, as an operator does who wants everything read again."""
+def move_group(bootstrap_servers: str, conversations: str, offset: int) -> None:
+    """Set the group's offsets by hand, as an operator may."""
     group = f"group-{conversations}"
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    offsets = [TopicPartition(conversations, partition, 0) for partition in range(4)]
+    offsets = [TopicPartition(conversations, partition, offset) for partition in range(4)]
     request = [ConsumerGroupTopicPartitions(group, offsets)]
     admin.alter_consumer_group_offsets(request)[group].result(10)
