@@ -58,6 +58,12 @@ def hand_over(path: Path, account: str | None) -> None:
         shutil.chown(path, account, pwd.getpwnam(account).pw_gid)
 
 
+def elsewhere(wanted: Path) -> Path:
+    """Return the temporary folder that stands in for `wanted`; it need not exist."""
+    name = "intentloop-" + hashlib.sha256(str(wanted).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / name
+
+
 def open_folder(wanted: Path, account: str | None) -> Path:
     """Return `wanted` when the account can enter it, else a folder for it among temporary files.
 
@@ -66,8 +72,7 @@ def open_folder(wanted: Path, account: str | None) -> Path:
     """
     if reaches(account, wanted):
         return wanted
-    name = "intentloop-" + hashlib.sha256(str(wanted).encode()).hexdigest()[:12]
-    place = Path(tempfile.gettempdir()) / name
+    place = elsewhere(wanted)
     place.mkdir(mode=0o755, exist_ok=True)
     if place.is_symlink() or place.stat().st_uid != os.geteuid():
         raise UnavailableError(f"{place} belongs to another user, remove it")

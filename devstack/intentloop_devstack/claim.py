@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from intentloop_devstack.errors import UnavailableError
+
 _ENDING_SECONDS = 20.0
 
 
@@ -30,17 +32,29 @@ def claim(folder: Path, name: str) -> Iterator[Claim]:
     """Take `folder/name`, or the first free of name-2, name-3, ...
 
     A folder whose owner has died is waited for a moment: its server is just ending.
+
+    Raises:
+        UnavailableError: the folder belongs to another user.
     """
     for number in itertools.count(1):
         place = folder / (name if number == 1 else f"{name}-{number}")
-        place.mkdir(parents=True, exist_ok=True)
-        lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = _open_lock(place)
         try:
             if _take(lock):
                 yield Claim(place, lock)
                 return
         finally:
             os.close(lock)
+
+
+def _open_lock(place: Path) -> int:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except PermissionError as error:
+        raise UnavailableError(
+            f"{place} belongs to another user ({error}): remove it or choose another folder"
+        ) from error
 
 
 def _take(lock: int) -> bool:

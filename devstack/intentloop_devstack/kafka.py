@@ -90,8 +90,8 @@ def _given(environ: Mapping[str, str]) -> KafkaServer:
     address = environ.get(_VARIABLE)
     if not address:
         raise UnavailableError(f"{_VARIABLE} is not set")
-    return KafkaServer(Given(_VARIABLE), "given", f"Kafka at {address}, given by {_VARIABLE}",
-                       bootstrap_servers=address)  # fmt: skip
+    about = f"Kafka at {address}, given by {_VARIABLE}"
+    return KafkaServer(Given(_VARIABLE), "given", about, bootstrap_servers=address)
 
 
 def _start(wanted: _Wanted, *, prefer: str | None) -> KafkaServer:

@@ -96,9 +96,14 @@ def _download(jars: Path, environ: Mapping[str, str]) -> None:
 def _run_maven(command: list[str], work: str, environ: Mapping[str, str]) -> None:
     try:
         answer = subprocess.run(
-            command, cwd=work, env=dict(environ), capture_output=True, text=True, check=False,
+            command,
+            cwd=work,
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            check=False,
             timeout=_MAVEN_SECONDS,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(f"Maven took over {_MAVEN_SECONDS} s to fetch Kafka") from error
     if answer.returncode != 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,13 +70,12 @@ def local_postgres(
         return
     with claim(folder.absolute(), "postgres") as place:
         wanted = _Wanted(place, environ, settings or {}, fresh)
-        server = _start(wanted, prefer=prefer)
-        try:
+        with ExitStack() as at_end:
+            if not keep:
+                at_end.callback(postgres_binaries.remove_data, place)
+            server = _start(wanted, prefer=prefer)
+            at_end.callback(server.stop)
             yield server
-        finally:
-            server.stop()
-            if server.data and not keep:
-                postgres_binaries.remove(server.data, place)
 
 
 def _given(environ: Mapping[str, str]) -> PostgresServer:

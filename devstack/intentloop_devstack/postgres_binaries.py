@@ -118,10 +118,10 @@ def start(
     return server
 
 
-def remove(data: Path, place: Claim) -> None:
-    """Remove a stopped server's data, with the folder that was made for them elsewhere."""
-    elsewhere = data.parent != place.folder
-    shutil.rmtree(data.parent if elsewhere else data, ignore_errors=True)
+def remove_data(place: Claim) -> None:
+    """Remove the data of all servers that ran on this claim; none may run any more."""
+    for folder in [*place.folder.glob("data-*"), account.elsewhere(place.folder)]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _inspect(folder: Path) -> Binaries:

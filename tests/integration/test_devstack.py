@@ -208,16 +208,19 @@ def test_paused_postgres_freezes_running_sessions_too(postgres) -> None:
 def test_next_postgres_has_the_data_unless_a_fresh_one_is_wanted(tmp_path) -> None:
     open_roads(postgres="wheel")
 
-    def tables(**options: bool) -> int:
+    seen: list[Path] = []
+
+    def rows(**options: bool) -> int:
         with local_postgres(tmp_path, environ=ENVIRON, prefer="wheel", **options) as server:
+            seen.append(server.data)
             ask(server.url, "CREATE TABLE IF NOT EXISTS kept ()")
             ask(server.url, "INSERT INTO kept DEFAULT VALUES")
             return ask(server.url, "SELECT count(*) FROM kept")[0][0]
 
-    assert tables() == 1
-    assert tables() == 2
-    assert tables(fresh=True, keep=False) == 1
-    assert tables(keep=False) == 1
+    assert rows() == 1
+    assert rows() == 2
+    assert rows(fresh=True, keep=False) == 1
+    assert not seen[-1].exists()
 
 
 def test_simultaneous_starts_in_one_folder_do_not_meet(tmp_path) -> None:
