@@ -76,6 +76,21 @@ INSERT INTO ingest_loss (topic_id, partition, first_position, next_position, top
 VALUES (%s, %s, %s, %s, %s, %s);
 """
 
+LOSSES = """
+SELECT topic_id, partition, first_position, next_position FROM ingest_loss
+WHERE (topic_id, partition) IN %s ORDER BY topic_id, partition, first_position
+"""
+
+# What remains of a loss keeps its date and its writer.
+SHRINK_LOSS = """
+WITH whole AS (
+  DELETE FROM ingest_loss WHERE topic_id = %s AND partition = %s AND first_position = %s
+  RETURNING topic_id, partition, topic, recorded_at, writer)
+INSERT INTO ingest_loss
+  (topic_id, partition, topic, recorded_at, writer, first_position, next_position)
+SELECT whole.*, rest.* FROM whole, unnest(%s::bigint[], %s::bigint[]) AS rest;
+"""
+
 
 class Statement(NamedTuple):
     """A statement and its parameters; several become one message to the server."""

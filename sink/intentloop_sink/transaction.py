@@ -22,6 +22,7 @@ from intentloop_sink.cuts import fence
 from intentloop_sink.encoding import LineEncoder, array_literal
 from intentloop_sink.outcome import OutOfTurn, Refused, Stored
 from intentloop_sink.prepared import Prepared, prepare, settle
+from intentloop_sink.recovery import divide, losses_below, shrink
 from intentloop_sink.statements import Statement
 
 _COPY_BYTES = 1 << 20
@@ -64,18 +65,20 @@ class Transaction:
         """
         with self.connection.cursor() as cursor:
             positions = self._lock(cursor, prepared.batches)
-            kept = fence(prepared.batches, positions)
+            losses = losses_below(cursor, prepared.batches, positions)
+            recovered, rest = divide(prepared.batches, losses, positions)
+            kept = fence(rest, positions)
             if isinstance(kept, OutOfTurn):
                 return kept
-            fenced = _records(prepared.batches) - _records(kept)
-            prepared = self._cut(prepared, kept)
+            fenced = _records(rest) - _records(kept)
+            prepared = self._cut(prepared, [*recovered, *kept])
             if careful or prepared.conflicts:
                 prepared = leave_out_known(cursor, prepared)
             if prepared.conflicts:
                 return Refused(tuple(prepared.conflicts))
-            if kept:
-                self._write(cursor, prepared)
-            return _stored(prepared, positions, fenced)
+            if prepared.batches:
+                self._write(cursor, prepared, kept, shrink(losses, recovered))
+            return _stored(prepared, {**positions, **_ends(kept)}, fenced)
 
     def _lock(self, cursor: Cursor, batches: Sequence[Batch]) -> dict[TopicPartition, int]:
         """Begin, lock the group's partitions and return their next positions."""
@@ -101,8 +104,17 @@ class Transaction:
             return prepared
         return prepare(kept, prepared.window_seconds, self.encoder)
 
-    def _write(self, cursor: Cursor, prepared: Prepared) -> None:
-        """Write everything and commit; what follows the examples is one message."""
+    def _write(
+        self,
+        cursor: Cursor,
+        prepared: Prepared,
+        ahead: Sequence[Batch],
+        shrunk: Sequence[Statement],
+    ) -> None:
+        """Write everything and commit; what follows the examples is one message.
+
+        Only the batches `ahead` move partitions on; those recovered from a loss lie behind.
+        """
         copy_examples(cursor, prepared.payload)
         sizes = _dataset_sizes(prepared)
         parts = [
@@ -110,7 +122,8 @@ class Transaction:
             *_statistics(prepared),
             statements.insert_ranges(prepared.ranges, self.writer),
             *_count(sizes, prepared.batches[0].partition),
-            _advance(prepared.batches, self.writer),
+            *shrunk,
+            _advance(ahead, self.writer),
             Statement("COMMIT", ()),
         ]
         send(cursor, parts)
@@ -196,10 +209,13 @@ def _advance(batches: Sequence[Batch], writer: str) -> Statement:
     return Statement(statements.ADVANCE_LINES, (writer, *arrays))
 
 
-def _stored(prepared: Prepared, before: Mapping[TopicPartition, int], fenced: int) -> Stored:
-    ends = {batch.partition: batch.next_position for batch in prepared.batches}
+def _ends(batches: Sequence[Batch]) -> dict[TopicPartition, int]:
+    return {batch.partition: batch.next_position for batch in batches}
+
+
+def _stored(prepared: Prepared, positions: dict[TopicPartition, int], fenced: int) -> Stored:
     return Stored(
-        next_positions={**before, **ends},
+        next_positions=positions,
         stored=sum(row.stored for row in prepared.ranges),
         duplicates=sum(row.duplicates for row in prepared.ranges),
         rejected=sum(row.rejected for row in prepared.ranges),
