@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar, assert_never
 
 import structlog
@@ -34,7 +35,6 @@ MAX_WAITING_ENTRIES = 2 * GROUP_ENTRIES
 _MAX_BACKOFF_SECONDS = 5.0
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
@@ -94,13 +94,11 @@ class GroupCommit:
 
     async def lines(self, partitions: list[TopicPartition]) -> dict[TopicPartition, OffsetLine]:
         """Return where the store stands; waits as long as it is away."""
-        attempt = 0
-        while True:
-            lines = await self._in_store_thread(self._sink.lines, partitions)
-            if not isinstance(lines, Unavailable):
-                return lines
-            attempt += 1
-            await back_off(lines.error, attempt)
+        return await self._insist(partial(self._sink.lines, partitions))
+
+    async def record_loss(self, partition: TopicPartition, next_position: int) -> None:
+        """Record that the log has nothing before a position any more; waits for the store."""
+        await self._insist(partial(self._sink.record_loss, partition, next_position))
 
     async def run(self) -> None:
         """Store what comes, until cancelled."""
@@ -134,7 +132,7 @@ class GroupCommit:
         """Bring a group into the store, however often that takes."""
         attempt = 0
         while batches:
-            outcome = await self._in_store_thread(self._sink.store, prepared)
+            outcome = await self._in_store_thread(partial(self._sink.store, prepared))
             match outcome:
                 case Stored():
                     self._on_stored(outcome.next_positions)
@@ -158,9 +156,18 @@ class GroupCommit:
         self._storing = False
         await self._notify()
 
-    async def _in_store_thread(self, call: Callable[[T], R], argument: T) -> R:
+    async def _insist(self, call: Callable[[], T | Unavailable]) -> T:
+        attempt = 0
+        while True:
+            result = await self._in_store_thread(call)
+            if not isinstance(result, Unavailable):
+                return result
+            attempt += 1
+            await back_off(result.error, attempt)
+
+    async def _in_store_thread(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._store_thread, call, argument)
+        return await loop.run_in_executor(self._store_thread, call)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

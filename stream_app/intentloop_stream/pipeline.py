@@ -52,6 +52,7 @@ class Pipeline:
         batch_ms: age at which a batch is stored, full or not.
         publish: must not return before the dead letters are safe.
         reposition: must lead to `assign` and a seek.
+        earliest: the first offset that Kafka still has.
         clock: wall time in epoch ms.
     """
 
@@ -64,6 +65,7 @@ class Pipeline:
         batch_ms: int,
         publish: Publish,
         reposition: Reposition,
+        earliest: Callable[[TopicPartition], Awaitable[int]],
         clock: Callable[[], int],
     ) -> None:
         self._decoder = decoder
@@ -73,6 +75,7 @@ class Pipeline:
         self._margin_ms = min(500, batch_ms // 10)
         self._publish = publish
         self._reposition = reposition
+        self._earliest = earliest
         self._clock = clock
         self._assignments: dict[TopicPartition, _Assignment] = {}
         self._commits = GroupCommit(
@@ -83,13 +86,16 @@ class Pipeline:
         """Begin a new assignment and return where to read on in each partition.
 
         What was open or waiting is thrown away: it will be read again. A partition that the store
-        does not know begins at its `earliest` offset. Waits for the store as long as it is away.
+        does not know begins at its `earliest` offset; where that lies beyond the store's position
+        the records between are lost, which is recorded. Waits for the store as long as it is away.
         """
         self._assignments.clear()
         await self._commits.forget()
         lines = await self._commits.lines(list(earliest))
         for partition, offset in earliest.items():
             line = lines.get(partition) or OffsetLine(offset, 0)
+            if line.next_position < offset:
+                line = await self._skip_lost(partition, line, offset)
             self._assignments[partition] = _Assignment(
                 PartitionBatcher(
                     partition,
@@ -115,8 +121,8 @@ class Pipeline:
             await self._reposition()
             return
         batcher = assignment.batcher
-        if chunk.first_position > batcher.position:
-            log.warning("gap", expected=batcher.position, found=chunk.first_position)
+        if chunk.first_position > batcher.position or await self._is_lost(partition, chunk):
+            log.warning("gap", expected=batcher.position, found=chunk.records[0].offset)
             await self._reposition()
             return
         items = self._decoder.decode(_from(chunk, batcher.position), batcher.watermark)
@@ -138,6 +144,27 @@ class Pipeline:
         """Close what is open, wait until it is stored and acknowledged."""
         await self._put_closed(a.batcher.close() for a in self._assignments.values())
         await self._commits.idle()
+
+    async def _skip_lost(
+        self, partition: TopicPartition, line: OffsetLine, earliest: int
+    ) -> OffsetLine:
+        """Record that Kafka deleted records before they were read, and go on behind them."""
+        log.error(
+            "records_lost",
+            partition=partition.partition,
+            first_position=line.next_position,
+            next_position=earliest,
+            advice="Kafka deleted them unread: lengthen the topic's retention, or add workers",
+        )
+        await self._commits.record_loss(partition, earliest)
+        return OffsetLine(earliest, line.highest_timestamp)
+
+    async def _is_lost(self, partition: TopicPartition, chunk: Chunk) -> bool:
+        """Tell whether retention cut a hole before the first record, and not a transaction."""
+        first = chunk.records[0].offset
+        if first <= chunk.first_position:
+            return False
+        return await self._earliest(partition) > chunk.first_position
 
     async def _close_due(self) -> None:
         while True:

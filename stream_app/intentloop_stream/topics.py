@@ -37,6 +37,8 @@ def create_topics(
     ]
     # Bound to a name: the client ends its requests when it is collected.
     admin = quiet_admin(settings)
+    if _mock_cluster(admin):
+        return [new.topic for new in wanted if admin.list_topics(new.topic, _TIMEOUT_SECONDS)]
     futures = admin.create_topics(
         wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
     )
@@ -50,6 +52,8 @@ def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
     broker is away. Brokers older than Kafka 2.8 have no ids: the name stands in.
     """
     admin = quiet_admin(settings)
+    if cluster := _mock_cluster(admin):
+        return {name: f"{cluster}/{name}" for name in topics}
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
     return {name: _id(name, future.result()) for name, future in futures.items()}
 
@@ -57,6 +61,15 @@ def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
 def quiet_admin(settings: KafkaSettings) -> AdminClient:
     """Return a client that says what is wrong by raising it, not on standard error."""
     return AdminClient({**settings.librdkafka(), "log_level": 0})
+
+
+def _mock_cluster(admin: AdminClient) -> str | None:
+    """Return the id of librdkafka's mock cluster, None for a real one.
+
+    The mock has no controller to ask: it makes a topic when its metadata are asked for.
+    """
+    cluster = admin.list_topics(timeout=_TIMEOUT_SECONDS).cluster_id
+    return cluster if cluster and cluster.startswith("mockCluster") else None
 
 
 def _created(future: object) -> bool:

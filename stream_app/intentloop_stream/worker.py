@@ -59,6 +59,7 @@ class IntentloopApp(faust.App):
             batch_ms=round(self.settings.batch_seconds * 1000),
             publish=partial(dead_letters.publish, self),
             reposition=self.consumer.perform_seek,
+            earliest=self._earliest,
             clock=lambda: time.time_ns() // 1_000_000,
         )
         self.add_future(self.pipeline.run())
@@ -101,6 +102,10 @@ class IntentloopApp(faust.App):
             except Exception as error:
                 await self.crash(error)
                 raise
+
+    async def _earliest(self, partition: TopicPartition) -> int:
+        tp = TP(partition.topic, partition.partition)
+        return int((await self.consumer.earliest_offsets(tp))[tp])
 
     async def _check_schema(self) -> None:
         attempt = 0
