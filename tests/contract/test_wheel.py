@@ -113,3 +113,11 @@ def test_a_bot_with_modules_of_the_same_names_logs(
     run(python, bot, folder=bot.parent, PYTHONPATH="", **kafka_here)
     [event] = read_events(kafka.bootstrap_servers, topic)
     assert (event.phone_number, event.message_text) == ("+15550126", "hello")
+
+
+def test_the_command_says_which_extra_it_needs(python: Path) -> None:
+    command = subprocess.run(
+        [python.with_name("intentloop"), "doctor"], capture_output=True, text=True, check=False
+    )
+    assert command.returncode == 1
+    assert "pip install 'intentloop[worker]'" in command.stderr

@@ -18,6 +18,8 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from intentloop_schemas import example_id
+from support import tables
+from support.processes import StartWorker
 from support.topic_reader import read_events
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +145,28 @@ def test_a_webhook_that_comes_twice_is_one_row(
         assert {name: getattr(event, name) for name in case.event} == case.event
     rows = {example_id(e.dataset_id, str(e.event_id), e.timestamp) for e in events}
     assert len(rows) == 1
+
+
+def test_every_bot_s_webhook_that_comes_twice_is_one_row_in_postgres(
+    kafka: Any,
+    conversations: str,
+    database_url: str,
+    start_worker: StartWorker,
+    eventually: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    load: Callable[[str], Any],
+) -> None:
+    monkeypatch.setenv("INTENTLOOP_TOPIC", conversations)
+    start_worker(BATCH_SECONDS="1")
+    for name, case in CASES.items():
+        bot, made = load(name), case()
+        for _ in range(2):
+            assert made.post(bot, made.headers).status_code == 200
+        assert bot.conversations.flush(30) == 0
+
+    eventually(lambda: tables.accounted(database_url) == 2 * len(CASES), 60, "both are accounted")
+    rows = tables.query(database_url, 'SELECT channel FROM "Example" ORDER BY channel')
+    assert rows == [("rcs",), ("telegram",), ("web",), ("whatsapp",)]
 
 
 @pytest.mark.parametrize("name", SIGNED)
