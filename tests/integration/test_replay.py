@@ -400,6 +400,7 @@ def test_a_live_writer_s_spool_is_left_alone(
 ) -> None:
     spool.append(tens(traffic(range(20), seed=1), partition=partition(1)))
     spool_of(tmp_path, "dead", tens(traffic(range(20))))
+    (tmp_path / "no-spool").mkdir()
     report = replay_all(tmp_path, sink)
     assert {w.writer: (w.is_held, w.stored) for w in report.writers} == {
         "dead": (False, 20),

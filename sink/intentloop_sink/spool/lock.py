@@ -10,7 +10,8 @@ from pathlib import Path
 from intentloop_sink.spool.durable import PRIVATE_FILE, Sync, make_folder
 from intentloop_sink.spool.errors import SpoolHeldError
 
-LOCK_NAME = "lock"
+LOCK_NAME = "spool.lock"
+"""Whatever folder has one is a spool's."""
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ One folder for each writer, held for as long as its process lives:
     <writer>/00000001.jsonl    a segment: one batch a line
     <writer>/corrupt/          damaged lines, by the name of their segment
     <writer>/refused/          dead letters of a replay that had no Kafka to send them to
-    <writer>/lock
+    <writer>/spool.lock
 """
 
 from __future__ import annotations

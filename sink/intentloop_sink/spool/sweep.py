@@ -15,7 +15,7 @@ from intentloop_schemas import TopicPartition
 from intentloop_sink.outcome import Unavailable
 from intentloop_sink.postgres import PostgresSink
 from intentloop_sink.spool.errors import SpoolHeldError
-from intentloop_sink.spool.lock import is_held
+from intentloop_sink.spool.lock import LOCK_NAME, is_held
 from intentloop_sink.spool.replay import Publish, Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Segment, events_in, read_segment, total
 from intentloop_sink.spool.spool import Damage, Failpoint, Spool, no_failpoint, segment_paths
@@ -111,7 +111,7 @@ def replay_all(
     A dry run changes nothing, needs no `sink`, and looks into held spools too. Blocks. Raises
     SpoolError when a spool cannot be opened, and what `publish` raises.
     """
-    folders = [path for path in sorted(folder.glob("*")) if path.is_dir()]
+    folders = [lock.parent for lock in sorted(folder.glob(f"*/{LOCK_NAME}"))]
     if dry_run or sink is None:
         return ReplayReport(tuple(_look_at(path, sink) for path in folders))
     origins = _origins(total(_segments_in(path)) for path in folders)
