@@ -13,16 +13,28 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from intentloop_devstack.claim import Claim
+from intentloop_devstack.errors import UnavailableError
 from intentloop_devstack.process import ServerProcess
 
 _BROKERS = 1
 
 
-def start(place: Claim, *, environ: Mapping[str, str]) -> tuple[ServerProcess, str]:
-    """Start a mock cluster and return it with its address; restarted, it listens elsewhere."""
+class MockCluster(ServerProcess):
+    """A mock cluster's process."""
+
+    def restart(self) -> None:
+        """Raise UnavailableError: it would be empty and listen elsewhere."""
+        raise UnavailableError("the mock cluster keeps nothing to start again with")
+
+
+def start(place: Claim, *, environ: Mapping[str, str]) -> tuple[MockCluster, str]:
+    """Start a mock cluster and return it with its address.
+
+    It cannot create topics on demand: one comes into being, with 4 partitions, when first named.
+    """
     address = place.folder / "address"
     address.unlink(missing_ok=True)
-    process = ServerProcess(
+    process = MockCluster(
         name="librdkafka's mock cluster",
         command=[sys.executable, "-P", __file__, str(address)],
         claim=place,

@@ -153,6 +153,8 @@ def test_mock_cluster_takes_records(tmp_path) -> None:
         assert producer.flush(10) == 0
         assert "some" in topics(server.bootstrap_servers)
         assert listening(server.pid) == {"127.0.0.1"}
+        with pytest.raises(UnavailableError, match="keeps nothing"):
+            server.restart()
         pid = server.pid
     assert not psutil.pid_exists(pid)
 
@@ -316,8 +318,6 @@ def test_kill_of_the_parent_ends_its_servers_and_the_next_start_has_their_data(
     open_roads(kafka="java", postgres="wheel")
     killed = parent(tmp_path, kafka_jars, "java")
     ask(killed.url, "CREATE TABLE kept AS SELECT 7 AS answer")
-    # A paused server would not hear the signal to stop.
-    os.kill(killed.postgres_pid, signal.SIGSTOP)
     killed.end(signal.SIGKILL)
     # At once: the servers are still ending, and the folder is not given up for another.
     with local_postgres(tmp_path, environ=ENVIRON, prefer="wheel") as server:
@@ -328,11 +328,13 @@ def test_kill_of_the_parent_ends_its_servers_and_the_next_start_has_their_data(
         assert kafka.log.parent == tmp_path / "kafka"
 
 
-def test_forked_child_of_the_killed_parent_does_not_keep_the_servers(
+def test_neither_a_forked_child_nor_a_pause_keeps_the_servers_of_a_killed_parent(
     parent, tmp_path, kafka_jars, eventually
 ) -> None:
     open_roads(postgres="wheel")
     killed = parent(tmp_path, kafka_jars, "mock", "fork")
+    # A paused server would not hear the signal to stop.
+    os.kill(killed.postgres_pid, signal.SIGSTOP)
     killed.end(signal.SIGKILL)
     # The child holds the parent's end of the guards' pipes open.
     assert psutil.pid_exists(killed.forked)
