@@ -16,6 +16,7 @@ from rich.console import Console
 from intentloop_cli import configuration, doctor
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError
+from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
 
 USAGE_ERROR = 2
@@ -41,12 +42,15 @@ def worker(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
     """Read conversations from Kafka and store them in Postgres until SIGTERM or Ctrl-C."""
+    from intentloop_stream.configuration import Configuration
     from intentloop_stream.logs import configure_logs
     from intentloop_stream.worker import run_worker
 
-    kafka, database, worker_settings = _kafka(), _database(), _read(WorkerSettings)
+    configuration = Configuration(
+        _kafka(), _database(), _read(WorkerSettings), _read(SpoolSettings)
+    )
     configure_logs(log_level, for_person=sys.stderr.isatty())
-    run_worker(kafka, database, worker_settings, log_level)
+    run_worker(configuration, log_level)
 
 
 @app.command()

@@ -13,12 +13,14 @@ from rich.table import Table
 from intentloop_producer import LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings
+from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
 
 PARTS: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
     DatabaseSettings,
     WorkerSettings,
+    SpoolSettings,
     LoggerSettings,
 )
 

@@ -14,10 +14,8 @@ def __getattr__(name: str) -> object:
     # Faust asks for `app`; importing the processing alone must not need Faust or any setting.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from intentloop_schemas.kafka import KafkaSettings
-    from intentloop_sink import DatabaseSettings
-    from intentloop_stream.settings import WorkerSettings
+    from intentloop_stream.configuration import Configuration
     from intentloop_stream.worker import create_app
 
-    globals()["app"] = create_app(KafkaSettings(), DatabaseSettings(), WorkerSettings())
+    globals()["app"] = create_app(Configuration())
     return globals()["app"]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar, assert_never
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
 
 import structlog
 
@@ -26,6 +27,7 @@ from intentloop_sink import (
     Unavailable,
     without,
 )
+from intentloop_sink.spool import Replayer, Spool, SpoolError, replay_all
 from intentloop_stream.dead_letters import refused_letter
 
 GROUP_ENTRIES = 10_000
@@ -33,12 +35,18 @@ GROUP_ENTRIES = 10_000
 MAX_WAITING_ENTRIES = 2 * GROUP_ENTRIES
 """Closed entries held in memory before reading pauses."""
 _MAX_BACKOFF_SECONDS = 5.0
+_REPLAY_PAUSE_SECONDS = 1.0
+_ADOPTION_SECONDS = 30.0
+_RETRIES = 5
+"""How often a group is tried again before it is spooled, when the database is well."""
+_RECONNECTS = 1
+"""The same when it is away: a connection that was cut while idle shows only when it is used."""
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-Publish = Callable[[Sequence[DeadLetter]], Awaitable[None]]
+Publish = Callable[[Sequence[DeadLetter]], Coroutine[Any, Any, None]]
 
 
 class GroupCommit:
@@ -48,20 +56,24 @@ class GroupCommit:
 
     Args:
         sink: the store.
+        spool: takes what the store cannot. A partition that waits there goes through it, in order,
+            until it is empty again.
         publish: must not return before the dead letters are safe.
-        on_stored: told where partitions stand after each transaction.
+        on_stored: told up to where partitions are safe, in the store or in the spool.
         on_out_of_turn: called when the store stands elsewhere than this worker thought.
     """
 
     def __init__(
         self,
         sink: PostgresSink,
+        spool: Spool,
         *,
         publish: Publish,
         on_stored: Callable[[Mapping[TopicPartition, int]], None],
         on_out_of_turn: Callable[[], Awaitable[None]],
     ) -> None:
         self._sink = sink
+        self._spool = spool
         self._publish = publish
         self._on_stored = on_stored
         self._on_out_of_turn = on_out_of_turn
@@ -93,16 +105,23 @@ class GroupCommit:
         await self._until(lambda: not self._waiting and not self._storing)
 
     async def lines(self, partitions: list[TopicPartition]) -> dict[TopicPartition, OffsetLine]:
-        """Return where the store stands; waits as long as it is away."""
-        return await self._insist(partial(self._sink.lines, partitions))
+        """Return where store and spool stand; waits as long as the store is away."""
+        lines = await self._insist(partial(self._sink.lines, partitions))
+        for partition, extent in self._spool.pending.items():
+            line = lines.get(partition)
+            run = extent.run_from(line.next_position) if line else extent.runs[0]
+            if run and partition in partitions:
+                lines[partition] = OffsetLine(run.next_position, run.highest_timestamp)
+        return lines
 
     async def record_loss(self, partition: TopicPartition, next_position: int) -> None:
         """Record that the log has nothing before a position any more; waits for the store."""
         await self._insist(partial(self._sink.record_loss, partition, next_position))
 
     async def run(self) -> None:
-        """Store what comes, until cancelled."""
-        async with asyncio.TaskGroup() as transactions:
+        """Store what comes and replay what was spooled, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._replay())
             while True:
                 await self._until(self._worth_a_transaction)
                 batches = self._take_group()
@@ -111,7 +130,7 @@ class GroupCommit:
                 prepared = self._sink.prepare(batches)
                 await self._until(lambda: not self._storing)
                 self._storing = True
-                transactions.create_task(self._store(batches, prepared))
+                tasks.create_task(self._commit(batches, prepared))
 
     def _worth_a_transaction(self) -> bool:
         """While one transaction runs, gather a full group; otherwise take what there is."""
@@ -128,33 +147,73 @@ class GroupCommit:
         self._waiting_entries -= entries
         return group
 
-    async def _store(self, batches: list[Batch], prepared: Prepared) -> None:
-        """Bring a group into the store, however often that takes."""
+    async def _commit(self, batches: list[Batch], prepared: Prepared) -> None:
+        """Bring a group into the store or the spool, however often that takes."""
         attempt = 0
         while batches:
-            outcome = await self._in_store_thread(partial(self._sink.store, prepared))
-            match outcome:
-                case Stored():
-                    self._on_stored(outcome.next_positions)
-                    break
-                case Refused():
-                    await self._publish([refused_letter(r) for r in outcome.refusals])
-                    batches = without(batches, [r.entry for r in outcome.refusals])
-                case OutOfTurn():
-                    log.warning(
-                        "out_of_turn", partition=outcome.partition, expected=outcome.expected
-                    )
-                    batches = [b for b in batches if b.partition != outcome.partition]
-                    await self._on_out_of_turn()
-                case Retry() | Unavailable():
-                    attempt += 1
-                    await back_off(outcome.error, attempt)
-                    continue
-                case _:
-                    assert_never(outcome)
-            prepared = self._sink.prepare(batches)
+            left = await self._attempt(batches, prepared, attempt)
+            if left is batches:
+                attempt += 1
+                await back_off(attempt)
+            else:
+                batches, prepared = left, self._sink.prepare(left)
         self._storing = False
         await self._notify()
+
+    async def _attempt(self, batches: list[Batch], prepared: Prepared, attempt: int) -> list[Batch]:
+        """Try once; return what is left, the same list when nothing has changed."""
+        if any(batch.partition in self._spool.pending for batch in batches):
+            return await self._spool_behind(batches)
+        outcome = await self._in_store_thread(partial(self._sink.store, prepared))
+        match outcome:
+            case Stored():
+                self._on_stored(outcome.next_positions)
+                return []
+            case Refused():
+                await self._publish([refused_letter(r) for r in outcome.refusals])
+                return without(batches, [r.entry for r in outcome.refusals])
+            case OutOfTurn():
+                log.warning("out_of_turn", partition=outcome.partition, expected=outcome.expected)
+                await self._on_out_of_turn()
+                return [b for b in batches if b.partition != outcome.partition]
+            case Retry() | Unavailable():
+                log.warning("store_failed", error=outcome.error, attempt=attempt)
+                patience = _RETRIES if isinstance(outcome, Retry) else _RECONNECTS
+                spooled = attempt >= patience and await self._spool_all(batches)
+                return [] if spooled else batches
+            case _:
+                assert_never(outcome)
+
+    async def _spool_behind(self, batches: list[Batch]) -> list[Batch]:
+        """Send partitions that wait in the spool after what waits there; return the others."""
+        pending = set(self._spool.pending)
+        behind = [batch for batch in batches if batch.partition in pending]
+        ahead = [batch for batch in batches if batch.partition not in pending]
+        return ahead if await self._spool_all(behind) else batches
+
+    async def _spool_all(self, batches: list[Batch]) -> bool:
+        """Spool batches, which makes them safe; tell whether that worked."""
+        try:
+            await self._in_store_thread(partial(self._spool.append, batches))
+        except SpoolError as error:
+            log.critical("spool_failed", error=str(error), advice="Kafka keeps what is not stored")
+            return False
+        log.warning("spooled", batches=sum(b.batches for b in batches), waiting=self._spool.events)
+        self._on_stored({batch.partition: batch.next_position for batch in batches})
+        await self._notify()
+        return True
+
+    async def _replay(self) -> None:
+        """Bring what was spooled into the store, group by group, as soon as it is back."""
+        replayer = Replayer(self._spool, self._sink, publish=_from_thread(self._publish))
+        while True:
+            await self._until(lambda: not self._spool.is_empty)
+            step = await self._in_store_thread(replayer.step)
+            if step.error or step.is_over:
+                log.info("replay_waits", error=step.error, waiting=self._spool.events)
+                await asyncio.sleep(_REPLAY_PAUSE_SECONDS)
+            else:
+                log.info("replayed", stored=step.stored, waiting=self._spool.events)
 
     async def _insist(self, call: Callable[[], T | Unavailable]) -> T:
         attempt = 0
@@ -163,7 +222,8 @@ class GroupCommit:
             if not isinstance(result, Unavailable):
                 return result
             attempt += 1
-            await back_off(result.error, attempt)
+            log.warning("store_failed", error=result.error, attempt=attempt)
+            await back_off(attempt)
 
     async def _in_store_thread(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -178,8 +238,29 @@ class GroupCommit:
             self._changed.notify_all()
 
 
-async def back_off(error: str, attempt: int) -> None:
+async def adopt_orphans(folder: Path, sink: PostgresSink, publish: Publish) -> None:
+    """Replay, now and then, what workers left in the spool that did not come back."""
+    while True:
+        try:
+            call = partial(replay_all, folder, sink, publish=_from_thread(publish))
+            report = await asyncio.to_thread(call)
+        except SpoolError as error:
+            log.warning("orphan_not_replayed", error=str(error))
+        else:
+            log.debug("orphans", report=report)
+        await asyncio.sleep(_ADOPTION_SECONDS)
+
+
+def _from_thread(publish: Publish) -> Callable[[Sequence[DeadLetter]], None]:
+    """Return a call that publishes on this event loop and blocks the thread that calls it."""
+    loop = asyncio.get_running_loop()
+
+    def wait(letters: Sequence[DeadLetter]) -> None:
+        asyncio.run_coroutine_threadsafe(publish(letters), loop).result()
+
+    return wait
+
+
+async def back_off(attempt: int) -> None:
     """Wait before the store is tried again: longer each time, 5 s at the most."""
-    seconds = min(0.05 * 2**attempt, _MAX_BACKOFF_SECONDS)
-    log.warning("store_failed", error=error, attempt=attempt, retry_in_seconds=seconds)
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(min(0.05 * 2**attempt, _MAX_BACKOFF_SECONDS))

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from intentloop_schemas import Batch, Record, TopicPartition
+from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
 from intentloop_sink import OffsetLine, PostgresSink
+from intentloop_sink.spool import Spool
 from intentloop_stream.dead_letters import rejected_letter
 from intentloop_stream.group_commit import GroupCommit, Publish
 from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
 from intentloop_stream.processing.batching import Item
+from intentloop_stream.settings import WorkerSettings
 from intentloop_stream.transport import Chunk
 
 _TICK_SECONDS = 0.1
@@ -47,9 +49,8 @@ class Pipeline:
 
     Args:
         sink: the store.
-        decoder: turns records into entries.
-        batch_size: records in a batch.
-        batch_ms: age at which a batch is stored, full or not.
+        spool: holds what the store cannot take.
+        settings: the review rule's threshold, batches and windows.
         publish: must not return before the dead letters are safe.
         reposition: must lead to `assign` and a seek.
         earliest: the first offset that Kafka still has.
@@ -59,27 +60,26 @@ class Pipeline:
     def __init__(
         self,
         sink: PostgresSink,
-        decoder: Decoder,
+        spool: Spool,
+        settings: WorkerSettings,
         *,
-        batch_size: int,
-        batch_ms: int,
         publish: Publish,
         reposition: Reposition,
         earliest: Callable[[TopicPartition], Awaitable[int]],
         clock: Callable[[], int],
     ) -> None:
-        self._decoder = decoder
-        self._batch_size = batch_size
-        self._batch_ms = batch_ms
+        self._decoder = Decoder(ReviewRule(settings.confidence_threshold), settings.window_seconds)
+        self._batch_size = settings.batch_size
+        self._batch_ms = round(settings.batch_seconds * 1000)
         # Closed this much early, so that a batch is stored, not only closed, at its age.
-        self._margin_ms = min(500, batch_ms // 10)
+        self._margin_ms = min(500, self._batch_ms // 10)
         self._publish = publish
         self._reposition = reposition
         self._earliest = earliest
         self._clock = clock
         self._assignments: dict[TopicPartition, _Assignment] = {}
         self._commits = GroupCommit(
-            sink, publish=publish, on_stored=self._acknowledge, on_out_of_turn=reposition
+            sink, spool, publish=publish, on_stored=self._acknowledge, on_out_of_turn=reposition
         )
 
     async def assign(self, earliest: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

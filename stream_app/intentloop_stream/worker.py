@@ -6,7 +6,6 @@ import asyncio
 import gc
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,14 @@ import faust
 import structlog
 from faust.types import TP, EventT, StreamT
 
-from intentloop_schemas import ReviewRule, TopicPartition
-from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, PostgresSink
+from intentloop_schemas import TopicPartition
+from intentloop_sink import DatabaseUnavailableError, PostgresSink
+from intentloop_sink.spool import Spool
 from intentloop_stream import dead_letters
 from intentloop_stream.broker import broker_urls, credentials
-from intentloop_stream.group_commit import back_off
+from intentloop_stream.configuration import Configuration
+from intentloop_stream.group_commit import adopt_orphans, back_off
 from intentloop_stream.pipeline import Pipeline
-from intentloop_stream.processing import Decoder
-from intentloop_stream.settings import WorkerSettings
 from intentloop_stream.topics import topic_ids
 
 _SHUTDOWN_SECONDS = 8.0
@@ -38,9 +36,9 @@ log = structlog.get_logger(__name__)
 class IntentloopApp(faust.App):
     """A Faust app around a pipeline: it reads on where the store stands, and stops when stored."""
 
-    kafka: KafkaSettings
-    settings: WorkerSettings
+    configuration: Configuration
     sink: PostgresSink
+    pipeline: Pipeline | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -48,42 +46,48 @@ class IntentloopApp(faust.App):
         self.positioning = asyncio.Lock()
 
     async def on_start(self) -> None:
-        """Check the schema and start the pipeline."""
+        """Check schema and fallback folder, then start the pipeline."""
         await super().on_start()
         _collect_seldom()
         await self._check_schema()
+        spool = self.configuration.spool
+        publish = partial(dead_letters.publish, self)
         self.pipeline = Pipeline(
             self.sink,
-            Decoder(ReviewRule(self.settings.confidence_threshold), self.settings.window_seconds),
-            batch_size=self.settings.batch_size,
-            batch_ms=round(self.settings.batch_seconds * 1000),
-            publish=partial(dead_letters.publish, self),
+            Spool(spool.folder, self.configuration.writer, max_bytes=spool.max_bytes),
+            self.configuration.worker,
+            publish=publish,
             reposition=self.consumer.perform_seek,
             earliest=self._earliest,
             clock=lambda: time.time_ns() // 1_000_000,
         )
         self.add_future(self.pipeline.run())
+        self.add_future(adopt_orphans(spool.folder, self.sink, publish))
 
     async def on_stop(self) -> None:
         """Stop reading, then write and acknowledge what is open."""
         await super().on_stop()
+        if self.pipeline is None:
+            return
         try:
             await asyncio.wait_for(self.pipeline.close(), _SHUTDOWN_SECONDS)
         except TimeoutError:
-            log.warning("left_open", reason="the database did not answer; Kafka keeps the records")
+            log.warning("left_open", reason="neither database nor disk took it; Kafka keeps it")
 
     async def positions(self, assigned: set[TP]) -> dict[TP, int]:
         """Begin a new assignment; return the position to read each partition from.
 
         Waits as long as the store is away. Calls take turns: the last one has the last word.
         """
+        pipeline = self._running_pipeline()
+        kafka, topics = self.configuration.kafka, {tp.topic for tp in assigned}
         async with self.positioning:
-            ids = await asyncio.to_thread(topic_ids, self.kafka, {tp.topic for tp in assigned})
+            ids = await asyncio.to_thread(topic_ids, kafka, topics)
             self.partitions = {
                 tp: TopicPartition(tp.topic, ids[tp.topic], tp.partition) for tp in assigned
             }
             earliest = await self.consumer.earliest_offsets(*assigned)
-            resume = await self.pipeline.assign(
+            resume = await pipeline.assign(
                 {partition: earliest[tp] for tp, partition in self.partitions.items()}
             )
         log.info("assigned", positions={p.partition: at for p, at in resume.items()})
@@ -94,14 +98,20 @@ class IntentloopApp(faust.App):
 
         A chunk that fails is not skipped: the worker ends, and reads it again when it is back.
         """
+        pipeline = self._running_pipeline()
         events: AsyncIterator[EventT[Any]] = stream.noack().events()
         async for event in events:
             partition = self.partitions.get(event.message.tp)
             try:
-                await self.pipeline.accept(partition, event.value, event.ack)
+                await pipeline.accept(partition, event.value, event.ack)
             except Exception as error:
                 await self.crash(error)
                 raise
+
+    def _running_pipeline(self) -> Pipeline:
+        if self.pipeline is None:
+            raise RuntimeError("the app has not started")
+        return self.pipeline
 
     async def _earliest(self, partition: TopicPartition) -> int:
         tp = TP(partition.topic, partition.partition)
@@ -114,7 +124,8 @@ class IntentloopApp(faust.App):
                 return await asyncio.to_thread(self.sink.check_schema)
             except DatabaseUnavailableError as error:
                 attempt += 1
-                await back_off(str(error), attempt)
+                log.warning("store_failed", error=str(error), attempt=attempt)
+                await back_off(attempt)
 
     def _create_directories(self) -> None:
         """Create nothing: there are no tables to keep on disk."""
@@ -130,19 +141,18 @@ def _collect_seldom() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
-def create_app(
-    kafka: KafkaSettings, database: DatabaseSettings, settings: WorkerSettings
-) -> IntentloopApp:
+def create_app(configuration: Configuration) -> IntentloopApp:
     """Build the app; connects to nothing. Raises ValueError when a needed variable is not set."""
+    worker = configuration.worker
     app = IntentloopApp(
-        settings.group,
-        broker=broker_urls(kafka),
-        broker_credentials=credentials(kafka),
+        worker.group,
+        broker=broker_urls(configuration.kafka),
+        broker_credentials=credentials(configuration.kafka),
         autodiscover=False,
         store="memory://",
         web_enabled=False,
         datadir=Path(tempfile.gettempdir()) / "intentloop",
-        consumer_group_instance_id=settings.instance_id,
+        consumer_group_instance_id=worker.instance_id,
         consumer_auto_offset_reset="earliest",
         # A worker that dies is noticed within this time, and everything it had moves on.
         broker_session_timeout=8.0,
@@ -158,25 +168,23 @@ def create_app(
         producer_max_request_size=_MAX_REQUEST_BYTES,
         worker_redirect_stdouts=False,
     )
-    app.kafka, app.settings = kafka, settings
+    app.configuration = configuration
     app.sink = PostgresSink(
-        database.required_url(),
-        window_seconds=settings.window_seconds,
-        writer=settings.instance_id or uuid.uuid4().hex[:12],
+        configuration.database.required_url(),
+        window_seconds=worker.window_seconds,
+        writer=configuration.writer,
     )
-    app.agent(app.topic(settings.topic, value_serializer="raw"), name="conversations")(app.consume)
+    app.agent(app.topic(worker.topic, value_serializer="raw"), name="conversations")(app.consume)
     return app
 
 
-def run_worker(
-    kafka: KafkaSettings, database: DatabaseSettings, settings: WorkerSettings, log_level: str
-) -> None:
+def run_worker(configuration: Configuration, log_level: str) -> None:
     """Run a worker until SIGTERM or Ctrl-C, then leave the process.
 
     What is open is written and acknowledged first. Raises ValueError when a needed variable is not
     set.
     """
-    app = create_app(kafka, database, settings)
+    app = create_app(configuration)
     worker = faust.Worker(app, loglevel=log_level, override_logging=False, quiet=True)
     # It writes cursor movements even where nobody watches.
     worker.spinner = None

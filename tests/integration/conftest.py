@@ -34,6 +34,7 @@ def start_worker(
         "DATABASE_URL": database_url,
         "INTENTLOOP_TOPIC": conversations,
         "INTENTLOOP_GROUP": f"group-{conversations}",
+        "FALLBACK_DIR": str(tmp_path / "fallback"),
     }
     with workers(environment, tmp_path) as start:
         yield start

@@ -218,6 +218,32 @@ def test_what_comes_before_a_gap_is_stored(
     assert spool.is_empty
 
 
+def test_what_closes_a_gap_may_stand_behind_it(
+    sink: PostgresSink, database_url: str, spool: Spool
+) -> None:
+    log = traffic(range(120))
+    store(sink, tens(log[:10]))
+    for part in (log[80:], log[40:60], log[10:40], log[60:80]):
+        spool.append(tens(part))
+    steps = replay(spool, sink, group_events=10)
+    assert steps[-1].waiting == {}
+    assert sum(s.stored for s in steps) == 110
+    assert spool.is_empty
+
+
+def test_an_overlap_that_nobody_can_cut_waits(
+    sink: PostgresSink, database_url: str, spool: Spool
+) -> None:
+    store(sink, [batch([entry(0), entry(1)])])
+    # One of 0, 2, 3 and 4 was rejected, the others are no records.
+    spool.append([batch([entry(1)], first=0, next_position=5, rejected=1)])
+    assert replay(spool, sink)[-1].waiting == {PARTITION: 2}
+    assert spool.lines == 1
+    store(sink, [batch([entry(5)], first=2)])
+    assert replay(spool, sink)[-1].waiting == {}
+    assert spool.is_empty
+
+
 def test_a_range_below_is_dropped(sink: PostgresSink, database_url: str, spool: Spool) -> None:
     log = traffic(range(60))
     store(sink, tens(log[:45]))

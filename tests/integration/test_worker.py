@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
 from support import tables
-from support.processes import COMMAND, StartWorker
-from support.proof import dead_letters
+from support.processes import StartWorker
+from support.proof import dead_letters, prove_exactly_once
 from support.traffic import VALID, Message, hostile_traffic, produce
 
 FAUST = (str(Path(sys.executable).with_name("faust")), "-A", "intentloop_stream", "worker")
@@ -119,26 +121,55 @@ def test_poison_of_a_megabyte_reaches_the_dead_letters_whole(
     assert list(letters.values()) == [(b"invalid_json", poison.value)]
 
 
-def test_while_the_database_is_away_nothing_is_acknowledged_and_nothing_lost(
+@contextmanager
+def database_away(url: str) -> Iterator[None]:
+    """A database that refuses new sessions and has ended the old ones."""
+    server, name = url.rsplit("/", 1)
+    tables.query(f"{server}/postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    tables.query(f"{server}/postgres", end, name)
+    yield
+    tables.query(f"{server}/postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def test_while_the_database_is_away_files_take_over_and_are_replayed(
     kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:
-    """A database that refuses new sessions and ends the old ones is away."""
-    name = database_url.rsplit("/", 1)[1]
-    server = database_url.rsplit("/", 1)[0] + "/postgres"
-    worker = start_worker(command=COMMAND, BATCH_SIZE="5")
-    traffic = list(hostile_traffic(200, 5, int(time.time() * 1000) - 600_000))
-    produced = produce(kafka.bootstrap_servers, conversations, iter(traffic[:100]))
-    eventually(lambda: tables.accounted(database_url) == produced, 60, "the first half is stored")
-    before = committed(kafka, conversations)
+    servers = kafka.bootstrap_servers
+    worker = start_worker()
+    traffic = list(hostile_traffic(3_000, 5, int(time.time() * 1000) - 600_000))
+    produced = produce(servers, conversations, iter(traffic[:1_000]))
+    eventually(lambda: tables.accounted(database_url) == produced, 60, "the first are stored")
 
-    tables.query(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    tables.query(
-        server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name
-    )
-    produced += produce(kafka.bootstrap_servers, conversations, iter(traffic[100:]))
-    eventually(lambda: worker.says("store_failed"), 30, "the worker notices")
-    assert committed(kafka, conversations) <= max(before, 100)
-    tables.query(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-
+    with database_away(database_url):
+        produced += produce(servers, conversations, iter(traffic[1_000:2_000]))
+        eventually(lambda: committed(kafka, conversations) == produced, 60, "all is acknowledged")
+    produced += produce(servers, conversations, iter(traffic[2_000:]))
     eventually(lambda: tables.accounted(database_url) == produced, 30, "all is stored")
+
     assert worker.stop() == 0
+    prove_exactly_once(servers, conversations, database_url)
+    sources = tables.query(database_url, "SELECT DISTINCT source FROM conversation_batch")
+    assert sorted(sources) == [("kafka",), ("replay",)]
+    assert worker.spooled() == []
+
+
+def test_what_a_dead_worker_spooled_is_replayed_by_another(
+    kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    servers = kafka.bootstrap_servers
+    worker = start_worker()
+    traffic = list(hostile_traffic(2_000, 6, int(time.time() * 1000) - 600_000))
+    produced = produce(servers, conversations, iter(traffic[:1_000]))
+    eventually(lambda: tables.accounted(database_url) == produced, 60, "the first are stored")
+
+    with database_away(database_url):
+        produced += produce(servers, conversations, iter(traffic[1_000:]))
+        eventually(lambda: committed(kafka, conversations) == produced, 60, "all is acknowledged")
+        worker.kill()
+    another = start_worker()
+    eventually(lambda: tables.accounted(database_url) == produced, 60, "all is stored")
+    eventually(lambda: another.spooled() == [], 10, "the files are gone")
+
+    assert another.stop() == 0
+    prove_exactly_once(servers, conversations, database_url)

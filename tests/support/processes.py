@@ -16,6 +16,7 @@ class Worker:
 
     def __init__(self, environment: dict[str, str], log: Path, command: Sequence[str]) -> None:
         self.log = log
+        self._fallback = Path(environment["FALLBACK_DIR"])
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
                 command,
@@ -35,6 +36,10 @@ class Worker:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
+
+    def spooled(self) -> list[Path]:
+        """Return the segments that wait in the fallback folder, whoever wrote them."""
+        return sorted(self._fallback.glob("*/*.jsonl"))
 
     def says(self, text: str) -> bool:
         """Tell whether its log contains a text."""
