@@ -78,6 +78,8 @@ class Replayer:
         self._failpoint = failpoint
         self._known: set[TopicPartition] = set()
         self._waiting: dict[TopicPartition, int] = {}
+        # Behind a gap: of each waiting partition, where that begins which cannot go on.
+        self._held_back: dict[TopicPartition, int] = {}
 
     def step(self) -> ReplayStep:
         """Store the next group and forget it. One transaction, repeated where rows are refused."""
@@ -87,6 +89,7 @@ class Replayer:
             return ReplayStep(error=f"cannot read {self._spool.folder}: {error}")
         if not group:
             waiting, self._waiting = self._waiting, {}
+            self._held_back = {}
             return ReplayStep(waiting=waiting, is_over=True)
         away = self._look_up({spooled.batch.partition for spooled in group})
         return away or self._store(self._in_turn(group))
@@ -94,7 +97,7 @@ class Replayer:
     def _next_group(self) -> list[SpooledBatch]:
         group: list[SpooledBatch] = []
         events = 0
-        for spooled in self._spool.read(self._waiting):
+        for spooled in self._spool.read(self._held_back):
             spooled.batch.source = Source.REPLAY
             group.append(spooled)
             events += len(spooled.batch.entries)
@@ -113,10 +116,17 @@ class Replayer:
             origin, extent = self._origins[partition], self._spool.pending.get(partition)
             if partition not in lines and extent and extent.first_position > origin:
                 self._waiting[partition] = origin
+                self._held_back[partition] = extent.first_position
         return None
 
     def _in_turn(self, group: list[SpooledBatch]) -> list[SpooledBatch]:
-        return [spooled for spooled in group if spooled.batch.partition not in self._waiting]
+        held_back = self._held_back
+        return [
+            spooled
+            for spooled in group
+            if spooled.batch.partition not in held_back
+            or spooled.batch.first_position < held_back[spooled.batch.partition]
+        ]
 
     def _store(self, group: list[SpooledBatch]) -> ReplayStep:
         refused = 0
@@ -127,6 +137,7 @@ class Replayer:
                 case Stored():
                     self._failpoint("replay.after_commit")
                     self._spool.done(group)
+                    self._readmit(outcome.next_positions)
                     return _progress(outcome, refused, dict(self._waiting))
                 case Refused():
                     self._publish([_letter(refusal) for refusal in outcome.refusals])
@@ -141,14 +152,22 @@ class Replayer:
         return ReplayStep(refused=refused, waiting=dict(self._waiting))
 
     def _before_the_gap(self, group: list[SpooledBatch], gap: OutOfTurn) -> list[SpooledBatch]:
-        """Leave out what lies behind a gap, and the rest of its partition until the end."""
-        self._waiting[gap.partition] = gap.expected
-        return [
-            spooled
+        """Hold back what lies behind a gap; what closes the gap may stand further on."""
+        behind = [
+            spooled.batch.first_position
             for spooled in group
-            if spooled.batch.partition != gap.partition
-            or spooled.batch.next_position <= gap.expected
+            if spooled.batch.partition == gap.partition
+            and spooled.batch.next_position > gap.expected
         ]
+        self._waiting[gap.partition] = gap.expected
+        self._held_back[gap.partition] = min(behind)
+        return self._in_turn(group)
+
+    def _readmit(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Hold nothing back any more where the gap is closed."""
+        for partition, position in positions.items():
+            if position >= self._held_back.get(partition, position + 1):
+                del self._held_back[partition], self._waiting[partition]
 
 
 def _without(group: list[SpooledBatch], refusals: Sequence[Refusal]) -> list[SpooledBatch]:

@@ -88,6 +88,13 @@ class Segment:
         extent.add([run], lines=1, events=line.events)
         self.size += size
 
+    def has_any(self, below: Mapping[TopicPartition, int]) -> bool:
+        """Tell whether something waits, of the partitions in `below` only what begins below."""
+        return any(
+            partition not in below or extent.first_position < below[partition]
+            for partition, extent in self.waiting.items()
+        )
+
     def finish(self, offset: int, partition: TopicPartition, events: int) -> None:
         """Count a line as done."""
         if offset in self.done:

@@ -176,18 +176,21 @@ class Spool:
                 self._seal()
             self._count()
 
-    def read(self, skip: Collection[TopicPartition] = ()) -> Iterator[SpooledBatch]:
-        """Yield what waits, oldest first, without the partitions to skip. Blocks for the disk.
+    def read(
+        self, below: Mapping[TopicPartition, int] = MappingProxyType({})
+    ) -> Iterator[SpooledBatch]:
+        """Yield what waits, oldest first. Blocks for the disk.
 
-        What is appended from now on goes to a new segment. A line that cannot be read is set aside.
-        Raises OSError when a segment cannot be read.
+        Of the partitions in `below` only what begins below that position. What is appended from now
+        on goes to a new segment. A line that cannot be read is set aside. Raises OSError when a
+        segment cannot be read.
         """
         with self._turn:
             self._seal()
             segments = list(self._segments)
         for segment in segments:
-            if not segment.waiting or not set(skip).issuperset(segment.waiting):
-                yield from self._read(segment, skip)
+            if not segment.waiting or segment.has_any(below):
+                yield from self._read(segment, below)
 
     def done(self, stored: Iterable[SpooledBatch]) -> None:
         """Forget batches that are stored; a segment without any other is removed. Blocks."""
@@ -277,13 +280,15 @@ class Spool:
             if file.segment.size:
                 self._segments.append(file.segment)
 
-    def _read(self, segment: Segment, skip: Collection[TopicPartition]) -> Iterator[SpooledBatch]:
+    def _read(
+        self, segment: Segment, below: Mapping[TopicPartition, int]
+    ) -> Iterator[SpooledBatch]:
         something_waits = False
         for piece in pieces(segment.path):
             if piece.offset in segment.done or piece.offset in segment.damaged:
                 continue
             try:
-                batch = _decode(piece, skip)
+                batch = _decode(piece, below)
             except ValueError as error:
                 segment.damaged[piece.offset] = piece.raw
                 self._report_damaged(segment, {piece.offset: error})
@@ -346,12 +351,14 @@ def folder_name(writer: str) -> str:
     return writer
 
 
-def _decode(piece: Piece, skip: Collection[TopicPartition]) -> Batch | None:
-    """Return the batch of a line, None when it is to be skipped. Raises ValueError."""
+def _decode(piece: Piece, below: Mapping[TopicPartition, int]) -> Batch | None:
+    """Return the batch of a line, None when it is not wanted now. Raises ValueError."""
     if piece.text is None:
         raise ValueError("the checksum is wrong")
-    if skip and header(piece.text).partition in skip:
-        return None
+    if below:
+        line = header(piece.text)
+        if line.first_position >= below.get(line.partition, line.next_position):
+            return None
     return decode(piece.text)
 
 
