@@ -38,6 +38,7 @@ def _start(bootstrap_servers: str, topic: str, url: str, log: Path) -> subproces
         "INTENTLOOP_GROUP": Path(url).name,
         # The last few events would otherwise wait for their batch's age.
         "BATCH_SECONDS": "1",
+        "FALLBACK_DIR": str(log.with_name("fallback")),
     }
     with log.open("wb") as stream:
         return subprocess.Popen(

@@ -100,6 +100,7 @@ def running_parts(
             ready=lambda: True,
             environ={
                 "BATCH_SECONDS": BATCH_SECONDS,
+                "FALLBACK_DIR": str(folder / "fallback"),
                 **environ,
                 **_worker_variables(kafka, postgres, topic, run),
             },
