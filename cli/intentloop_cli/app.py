@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from rich.console import Console
 
-from intentloop_cli import configuration, doctor
+from intentloop_cli import configuration, dlq, doctor
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError
 from intentloop_sink.spool import SpoolSettings
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
+app.add_typer(dlq.app, name="dlq")
 
 out = Console()
 err = Console(stderr=True)
@@ -104,6 +105,28 @@ def diagnose() -> None:
     findings = doctor.examine(_read(KafkaSettings), _read(DatabaseSettings), _read(WorkerSettings))
     out.print(doctor.table(findings))
     if any(not finding.well for finding in findings):
+        raise typer.Exit(FAILURE)
+
+
+@app.command()
+def replay(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what waits.")] = False,
+) -> None:
+    """Bring what waits in the fallback's files into the database; workers do so by themselves."""
+    from intentloop_cli import replay as replaying
+    from intentloop_sink import PostgresSink
+    from intentloop_sink.spool import SpoolError
+
+    folder = _read(SpoolSettings).folder
+    window_seconds = _read(WorkerSettings).window_seconds
+    sink = PostgresSink(_database().required_url(), window_seconds=window_seconds, writer="replay")
+    try:
+        report = replaying.replay(folder, sink, dry_run=dry_run)
+    except SpoolError as error:
+        _fail(str(error), FAILURE)
+    out.print(replaying.table(report, folder) if report.writers else f"Nothing waits in {folder}.")
+    if not dry_run and not report.is_complete:
         raise typer.Exit(FAILURE)
 
 

@@ -14,6 +14,7 @@ from psycopg2.errors import LockNotAvailable, UniqueViolation
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from intentloop_schemas import Batch, TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import schema, statements
 from intentloop_sink.connection import connect, is_usable
 from intentloop_sink.encoding import LineEncoder
@@ -62,6 +63,7 @@ class PostgresSink:
         careful_seconds: for how long after meeting an event that was stored before each group is
             first looked up.
         clock: monotonic time in seconds.
+        failpoint: called in every transaction, see `Transaction`.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class PostgresSink:
         statement_timeout: float = 60.0,
         careful_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._url = url
         self._window_seconds = window_seconds
@@ -81,6 +84,7 @@ class PostgresSink:
         self._timeouts = Timeouts(lock_timeout, statement_timeout)
         self._careful_seconds = careful_seconds
         self._clock = clock
+        self._failpoint = failpoint
         self._careful_until = float("-inf")
         self._encoder = LineEncoder()
         self._datasets: set[str] = set()
@@ -169,7 +173,12 @@ class PostgresSink:
     def _attempt(self, prepared: Prepared, *, stalled: bool) -> Stored | Refused | OutOfTurn:
         with self._session() as connection, self._watch(connection, stalled=stalled):
             transaction = Transaction(
-                connection, self._writer, self._timeouts, self._encoder, self._datasets
+                connection,
+                self._writer,
+                self._timeouts,
+                self._encoder,
+                self._datasets,
+                self._failpoint,
             )
             return transaction.run(prepared, careful=self.is_careful)
 

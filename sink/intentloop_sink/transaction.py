@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from intentloop_schemas import Batch, TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import statements
 from intentloop_sink.content import Content
 from intentloop_sink.cuts import fence
@@ -48,7 +49,8 @@ class Timeouts:
 class Transaction:
     """Stores one group over a connection in autocommit mode.
 
-    `datasets` are those known to exist; it grows with what is committed.
+    `datasets` are those known to exist; it grows with what is committed. `failpoint` is called as
+    "store.before_copy", "store.after_copy", "store.before_commit" and "store.after_commit".
     """
 
     connection: Connection
@@ -56,6 +58,7 @@ class Transaction:
     timeouts: Timeouts
     encoder: LineEncoder
     datasets: set[str]
+    failpoint: Failpoint = no_failpoint
 
     def run(self, prepared: Prepared, *, careful: bool) -> Stored | Refused | OutOfTurn:
         """Store a group; when `careful`, look first which of its events are there already.
@@ -115,7 +118,9 @@ class Transaction:
 
         Only the batches `ahead` move partitions on; those recovered from a loss lie behind.
         """
+        self.failpoint("store.before_copy")
         copy_examples(cursor, prepared.payload)
+        self.failpoint("store.after_copy")
         sizes = _dataset_sizes(prepared)
         parts = [
             *_new_datasets(sizes.keys() - self.datasets),
@@ -126,7 +131,9 @@ class Transaction:
             _advance(ahead, self.writer),
             Statement("COMMIT", ()),
         ]
+        self.failpoint("store.before_commit")
         send(cursor, parts)
+        self.failpoint("store.after_commit")
         self.datasets.update(sizes)
 
 

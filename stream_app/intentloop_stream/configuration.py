@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
@@ -23,8 +24,14 @@ class Configuration:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
     def writer(self) -> str:
         """Names this process to the database, and its folder in the fallback."""
         return self.worker.instance_id or uuid.uuid4().hex[:12]
+
+    @cached_property
+    def failpoint(self) -> Failpoint:
+        """What a test lets happen at a named moment; nothing otherwise."""
+        return from_setting(self.failpoints.failpoint)

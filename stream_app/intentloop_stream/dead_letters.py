@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from faust import App
 
 from intentloop_schemas import (
@@ -17,8 +18,10 @@ from intentloop_schemas import (
 )
 from intentloop_sink import Refusal
 from intentloop_stream.processing import Rejection
+from intentloop_stream.quarantine import Quarantine
 
 _RETRY_SECONDS = 1.0
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 log = structlog.get_logger(__name__)
 
@@ -33,12 +36,16 @@ def refused_letter(refusal: Refusal) -> DeadLetter:
     return _letter(refusal.entry.record, refusal.partition, refusal.reason, refusal.error)
 
 
-async def publish(app: App, letters: Sequence[DeadLetter]) -> None:
-    """Return once every letter is safe in the dead-letter topic; retries while Kafka is away."""
+async def publish(app: App, quarantine: Quarantine, letters: Sequence[DeadLetter]) -> None:
+    """Return once every letter is safe in the dead-letter topic.
+
+    A record that is too large for that topic goes whole into the quarantine, and a truncated letter
+    into the topic. Retries while Kafka is away or the quarantine cannot be written.
+    """
     unsent = list(letters)
     while unsent:
         results = await asyncio.gather(
-            *(_send(app, letter) for letter in unsent), return_exceptions=True
+            *(_send(app, quarantine, letter) for letter in unsent), return_exceptions=True
         )
         failed = [result for result in results if isinstance(result, BaseException)]
         unsent = [
@@ -47,7 +54,13 @@ async def publish(app: App, letters: Sequence[DeadLetter]) -> None:
             if isinstance(result, BaseException)
         ]
         if failed:
-            log.warning("dead_letters_waiting", letters=len(unsent), error=repr(failed[0]))
+            log.warning(
+                "dead_letters_waiting",
+                letters=len(unsent),
+                error=repr(failed[0]),
+                advice="see that Kafka answers, that the dead-letter topic exists and takes a few "
+                "kilobytes a record, and that FALLBACK_DIR can be written to",
+            )
             await asyncio.sleep(_RETRY_SECONDS)
 
 
@@ -66,7 +79,30 @@ def _letter(
     )
 
 
-async def _send(app: App, letter: DeadLetter) -> None:
+async def _send(app: App, quarantine: Quarantine, letter: DeadLetter) -> None:
+    """Send a letter, truncated if it must be: its file is on disk before."""
+    try:
+        await _put(app, letter)
+    except Exception as error:
+        if not _is_too_large(error):
+            raise
+        truncated = await asyncio.to_thread(quarantine.keep, letter)
+        log.warning(
+            "dead_letter_truncated",
+            partition=letter.partition,
+            offset=letter.offset,
+            size=truncated.truncated,
+            file=str(quarantine.folder / str(truncated.quarantine)),
+        )
+        await _put(app, truncated)
+
+
+def _is_too_large(error: Exception) -> bool:
+    # Faust wraps what its client finds before sending, and passes on what the broker says.
+    return isinstance(error, _TOO_LARGE) or isinstance(error.__cause__, _TOO_LARGE)
+
+
+async def _put(app: App, letter: DeadLetter) -> None:
     await app.producer.send_and_wait(
         dead_letter_topic(letter.topic),
         key=letter.key,

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, assert_never
 import structlog
 
 from intentloop_schemas import Batch, DeadLetter, TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import (
     OffsetLine,
     OutOfTurn,
@@ -29,6 +30,7 @@ from intentloop_sink import (
 )
 from intentloop_sink.spool import Replayer, Spool, SpoolError, replay_all
 from intentloop_stream.dead_letters import refused_letter
+from intentloop_stream.storm import StormWatch
 
 GROUP_ENTRIES = 10_000
 """Entries in one transaction under a backlog."""
@@ -61,6 +63,8 @@ class GroupCommit:
         publish: must not return before the dead letters are safe.
         on_stored: told up to where partitions are safe, in the store or in the spool.
         on_out_of_turn: called when the store stands elsewhere than this worker thought.
+        storms: told what the store takes and refuses.
+        failpoint: called as "ack.before", and in replay.
     """
 
     def __init__(
@@ -71,15 +75,20 @@ class GroupCommit:
         publish: Publish,
         on_stored: Callable[[Mapping[TopicPartition, int]], None],
         on_out_of_turn: Callable[[], Awaitable[None]],
+        storms: StormWatch,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._sink = sink
         self._spool = spool
         self._publish = publish
         self._on_stored = on_stored
         self._on_out_of_turn = on_out_of_turn
+        self._storms = storms
+        self._failpoint = failpoint
         self._waiting: deque[Batch] = deque()
         self._waiting_entries = 0
         self._storing = False
+        self._origins: dict[TopicPartition, int] = {}
         self._changed = asyncio.Condition()
         self._store_thread = ThreadPoolExecutor(1, "store")
 
@@ -104,15 +113,19 @@ class GroupCommit:
         """Wait until everything is stored."""
         await self._until(lambda: not self._waiting and not self._storing)
 
-    async def lines(self, partitions: list[TopicPartition]) -> dict[TopicPartition, OffsetLine]:
-        """Return where store and spool stand; waits as long as the store is away."""
-        lines = await self._insist(partial(self._sink.lines, partitions))
-        for partition, extent in self._spool.pending.items():
-            line = lines.get(partition)
-            run = extent.run_from(line.next_position) if line else extent.runs[0]
-            if run and partition in partitions:
-                lines[partition] = OffsetLine(run.next_position, run.highest_timestamp)
-        return lines
+    async def lines(
+        self, earliest: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetLine]:
+        """Return where partitions stand in store and spool; waits as long as the store is away.
+
+        A partition that neither knows begins at its `earliest` offset in Kafka.
+        """
+        self._origins.update(earliest)
+        lines = await self._insist(partial(self._sink.lines, list(earliest)))
+        return {
+            partition: self._behind_spool(partition, lines.get(partition) or OffsetLine(offset, 0))
+            for partition, offset in earliest.items()
+        }
 
     async def record_loss(self, partition: TopicPartition, next_position: int) -> None:
         """Record that the log has nothing before a position any more; waits for the store."""
@@ -131,6 +144,12 @@ class GroupCommit:
                 await self._until(lambda: not self._storing)
                 self._storing = True
                 tasks.create_task(self._commit(batches, prepared))
+
+    def _behind_spool(self, partition: TopicPartition, line: OffsetLine) -> OffsetLine:
+        """Go on behind what waits in the spool, if that goes on where the store stands."""
+        extent = self._spool.pending.get(partition)
+        run = extent.run_from(line.next_position) if extent else None
+        return OffsetLine(run.next_position, run.highest_timestamp) if run else line
 
     def _worth_a_transaction(self) -> bool:
         """While one transaction runs, gather a full group; otherwise take what there is."""
@@ -167,9 +186,13 @@ class GroupCommit:
         outcome = await self._in_store_thread(partial(self._sink.store, prepared))
         match outcome:
             case Stored():
+                self._failpoint("ack.before")
                 self._on_stored(outcome.next_positions)
+                self._storms.stored(outcome.stored + outcome.duplicates)
                 return []
             case Refused():
+                total = sum(len(batch.entries) for batch in batches)
+                self._storms.refused([r.reason for r in outcome.refusals], of=total)
                 await self._publish([refused_letter(r) for r in outcome.refusals])
                 return without(batches, [r.entry for r in outcome.refusals])
             case OutOfTurn():
@@ -205,10 +228,22 @@ class GroupCommit:
 
     async def _replay(self) -> None:
         """Bring what was spooled into the store, group by group, as soon as it is back."""
-        replayer = Replayer(self._spool, self._sink, publish=_from_thread(self._publish))
+        publish = _from_thread(self._publish)
+        replayer = Replayer(
+            self._spool,
+            self._sink,
+            publish=publish,
+            origins=self._origins,
+            failpoint=self._failpoint,
+        )
+        waiting: dict[TopicPartition, int] = {}
         while True:
             await self._until(lambda: not self._spool.is_empty)
             step = await self._in_store_thread(replayer.step)
+            if step.is_over and step.waiting and waiting != step.waiting:
+                # What comes before is not in this spool: Kafka may still have it.
+                waiting = dict(step.waiting)
+                await self._on_out_of_turn()
             if step.error or step.is_over:
                 log.info("replay_waits", error=step.error, waiting=self._spool.events)
                 await asyncio.sleep(_REPLAY_PAUSE_SECONDS)

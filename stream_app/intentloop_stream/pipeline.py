@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import OffsetLine, PostgresSink
 from intentloop_sink.spool import Spool
 from intentloop_stream.dead_letters import rejected_letter
@@ -21,6 +22,7 @@ from intentloop_stream.group_commit import GroupCommit, Publish
 from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
 from intentloop_stream.processing.batching import Item
 from intentloop_stream.settings import WorkerSettings
+from intentloop_stream.storm import StormWatch
 from intentloop_stream.transport import Chunk
 
 _TICK_SECONDS = 0.1
@@ -55,6 +57,7 @@ class Pipeline:
         reposition: must lead to `assign` and a seek.
         earliest: the first offset that Kafka still has.
         clock: wall time in epoch ms.
+        failpoint: see `GroupCommit`.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Pipeline:
         reposition: Reposition,
         earliest: Callable[[TopicPartition], Awaitable[int]],
         clock: Callable[[], int],
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._decoder = Decoder(ReviewRule(settings.confidence_threshold), settings.window_seconds)
         self._batch_size = settings.batch_size
@@ -78,24 +82,31 @@ class Pipeline:
         self._earliest = earliest
         self._clock = clock
         self._assignments: dict[TopicPartition, _Assignment] = {}
+        self._storms = StormWatch(
+            settings.storm_share, settings.storm_records, stop=settings.storm_stop
+        )
         self._commits = GroupCommit(
-            sink, spool, publish=publish, on_stored=self._acknowledge, on_out_of_turn=reposition
+            sink,
+            spool,
+            publish=publish,
+            on_stored=self._acknowledge,
+            on_out_of_turn=reposition,
+            storms=self._storms,
+            failpoint=failpoint,
         )
 
     async def assign(self, earliest: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Begin a new assignment and return where to read on in each partition.
 
-        What was open or waiting is thrown away: it will be read again. A partition that the store
-        does not know begins at its `earliest` offset; where that lies beyond the store's position
-        the records between are lost, which is recorded. Waits for the store as long as it is away.
+        What was open or waiting is thrown away: it will be read again. Where the `earliest` offset
+        in Kafka lies beyond the store's position the records between are lost, which is recorded.
+        Waits for the store as long as it is away.
         """
         self._assignments.clear()
         await self._commits.forget()
-        lines = await self._commits.lines(list(earliest))
-        for partition, offset in earliest.items():
-            line = lines.get(partition) or OffsetLine(offset, 0)
-            if line.next_position < offset:
-                line = await self._skip_lost(partition, line, offset)
+        lines = await self._commits.lines(earliest)
+        for partition, known in lines.items():
+            line = await self._behind_losses(partition, known, earliest[partition])
             self._assignments[partition] = _Assignment(
                 PartitionBatcher(
                     partition,
@@ -145,10 +156,12 @@ class Pipeline:
         await self._put_closed(a.batcher.close() for a in self._assignments.values())
         await self._commits.idle()
 
-    async def _skip_lost(
+    async def _behind_losses(
         self, partition: TopicPartition, line: OffsetLine, earliest: int
     ) -> OffsetLine:
-        """Record that Kafka deleted records before they were read, and go on behind them."""
+        """Record what Kafka deleted before it was read, and go on behind it."""
+        if line.next_position >= earliest:
+            return line
         log.error(
             "records_lost",
             partition=partition.partition,
@@ -184,7 +197,9 @@ class Pipeline:
             if partition in self._assignments:
                 self._assignments[partition].acknowledge(position)
 
-    async def _bury(self, items: Iterable[Item], partition: TopicPartition) -> None:
+    async def _bury(self, items: Sequence[Item], partition: TopicPartition) -> None:
+        reasons = [item.reason if isinstance(item, Rejection) else None for item in items]
+        self._storms.decoded(reasons)
         rejections = [item for item in items if isinstance(item, Rejection)]
         if rejections:
             log.warning("rejected", partition=partition.partition, records=len(rejections))

@@ -48,3 +48,9 @@ class WorkerSettings(BaseSettings):
         30, ge=1, le=_DAY_SECONDS, alias="WINDOW_SECONDS"
     )
     """Length of the tumbling windows of the statistics, in seconds; a divisor of a day."""
+    storm_share: float = Field(0.5, gt=0, le=1, alias="INTENTLOOP_STORM_SHARE")
+    """A storm begins when more than this share of records is bad; 1 turns the alarm off."""
+    storm_records: int = Field(1_000, ge=1, le=1_000_000, alias="INTENTLOOP_STORM_RECORDS")
+    """How many of the last records the share is of."""
+    storm_stop: bool = Field(default=False, alias="INTENTLOOP_STORM_STOP")
+    """In a storm, stop the worker instead of letting more records become dead letters."""

@@ -9,8 +9,10 @@ fails when one of them changes.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
@@ -20,6 +22,8 @@ from faust.types import TP, ConsumerMessage
 from intentloop_schemas import Record
 
 SCHEME = "intentloop+kafka"
+_LEAVE_SECONDS = 3.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,6 +45,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust ties this to exactly_once. Records of aborted transactions are not events.
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Tell the app, unless it is stopping: it would never answer, and the stop would hang."""
+        if not self.app.should_stop:
+            await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the app, unless it is stopping."""
+        if not self.app.should_stop:
+            await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group; a rebalance that is under way may not hold that up for long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(super().on_thread_stop(), _LEAVE_SECONDS)
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], **limits: Any

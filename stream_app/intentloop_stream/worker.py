@@ -23,6 +23,7 @@ from intentloop_stream.broker import broker_urls, credentials
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.group_commit import adopt_orphans, back_off
 from intentloop_stream.pipeline import Pipeline
+from intentloop_stream.quarantine import QUARANTINE, Quarantine
 from intentloop_stream.topics import topic_ids
 
 _SHUTDOWN_SECONDS = 8.0
@@ -51,15 +52,22 @@ class IntentloopApp(faust.App):
         _collect_seldom()
         await self._check_schema()
         spool = self.configuration.spool
-        publish = partial(dead_letters.publish, self)
+        quarantine = Quarantine(spool.folder / QUARANTINE)
+        publish = partial(dead_letters.publish, self, quarantine)
         self.pipeline = Pipeline(
             self.sink,
-            Spool(spool.folder, self.configuration.writer, max_bytes=spool.max_bytes),
+            Spool(
+                spool.folder,
+                self.configuration.writer,
+                max_bytes=spool.max_bytes,
+                failpoint=self.configuration.failpoint,
+            ),
             self.configuration.worker,
             publish=publish,
             reposition=self.consumer.perform_seek,
             earliest=self._earliest,
             clock=lambda: time.time_ns() // 1_000_000,
+            failpoint=self.configuration.failpoint,
         )
         self.add_future(self.pipeline.run())
         self.add_future(adopt_orphans(spool.folder, self.sink, publish))
@@ -173,6 +181,7 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         configuration.database.required_url(),
         window_seconds=worker.window_seconds,
         writer=configuration.writer,
+        failpoint=configuration.failpoint,
     )
     app.agent(app.topic(worker.topic, value_serializer="raw"), name="conversations")(app.consume)
     return app

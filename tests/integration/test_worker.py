@@ -61,6 +61,20 @@ def test_on_sigterm_what_is_open_is_written_acknowledged_and_left(
     assert committed(kafka, conversations) == 13
 
 
+def test_a_worker_that_waits_for_its_turn_to_join_the_group_stops_too(
+    kafka: Any, conversations: str, start_worker: StartWorker, eventually: Any
+) -> None:
+    first = start_worker()
+    eventually(lambda: first.says('"event": "assigned"'), 60, "the first has its partitions")
+    first.kill()
+    second = start_worker()
+    eventually(lambda: second.says("Revoking previously"), 60, "the second asks to join")
+
+    began = time.monotonic()
+    assert second.stop() == 0
+    assert time.monotonic() - began < 10
+
+
 def test_faust_s_own_command_runs_the_same_worker(
     kafka: Any, conversations: str, database_url: str, start_worker: StartWorker, eventually: Any
 ) -> None:

@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import assert_never
 
 from intentloop_schemas import DeadLetter, Source, TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink.cuts import without
 from intentloop_sink.outcome import OutOfTurn, Refusal, Refused, Retry, Stored, Unavailable
 from intentloop_sink.postgres import PostgresSink
-from intentloop_sink.spool.spool import Failpoint, Spool, SpooledBatch, no_failpoint
+from intentloop_sink.spool.spool import Spool, SpooledBatch
 
 GROUP_EVENTS = 10_000
 """Events in one transaction."""

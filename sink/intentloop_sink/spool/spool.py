@@ -14,13 +14,14 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from intentloop_schemas import Batch, DeadLetter, TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink.spool.durable import Sync, append_to, make_folder, sync_folder, write_file
 from intentloop_sink.spool.errors import SpoolError, SpoolFullError
 from intentloop_sink.spool.format import Header, decode, encode, encode_letter, header
@@ -43,8 +44,6 @@ CORRUPT = "corrupt"
 REFUSED = "refused"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-Failpoint = Callable[[str], None]
-
 log = logging.getLogger(__name__)
 
 
@@ -66,10 +65,6 @@ class Damage:
     """Damaged lines, set aside in `corrupt/`."""
     torn_bytes: int = 0
     """Cut off the end: a crash came between writing and reporting them as safe."""
-
-
-def no_failpoint(_name: str) -> None:
-    """Do nothing: tests give a function that ends the process at a point of its choice."""
 
 
 class Spool:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from intentloop_schemas import TopicPartition
+from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink.outcome import Unavailable
 from intentloop_sink.postgres import PostgresSink
 from intentloop_sink.spool.errors import SpoolHeldError
 from intentloop_sink.spool.lock import LOCK_NAME, is_held
 from intentloop_sink.spool.replay import Publish, Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Segment, events_in, read_segment, total
-from intentloop_sink.spool.spool import Damage, Failpoint, Spool, no_failpoint, segment_paths
+from intentloop_sink.spool.spool import Damage, Spool, segment_paths
 
 log = logging.getLogger(__name__)
 

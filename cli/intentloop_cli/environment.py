@@ -1,0 +1,52 @@
+"""What every command needs: settings from the environment, where to print, how to end."""
+
+from __future__ import annotations
+
+from typing import NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+from rich.console import Console
+
+from intentloop_cli import configuration
+from intentloop_schemas.kafka import KafkaSettings
+
+USAGE_ERROR = 2
+FAILURE = 1
+
+out = Console()
+err = Console(stderr=True)
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def kafka_settings() -> KafkaSettings:
+    """Return where Kafka is; without a broker the command ends with status 2."""
+    kafka = read(KafkaSettings)
+    if kafka.bootstrap_servers is None:
+        fail(
+            "KAFKA_BOOTSTRAP_SERVERS is not set: give the brokers as host:port, separated by "
+            "commas. `intentloop up` starts local ones.",
+            USAGE_ERROR,
+        )
+    return kafka
+
+
+def read(part: type[S]) -> S:
+    """Read settings from the environment; a wrong one ends the command with status 2."""
+    try:
+        return part()
+    except ValidationError as error:
+        problems = (
+            f"{configuration.variable(part, str(detail['loc'][0]))}: "
+            f"{detail['msg'].removeprefix('Value error, ')}"
+            for detail in error.errors(include_input=False)
+        )
+        fail("\n".join(problems), USAGE_ERROR)
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """End the command with a message on standard error."""
+    err.print(message, style="red", highlight=False, soft_wrap=True, markup=False)
+    raise typer.Exit(status)
