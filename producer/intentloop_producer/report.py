@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from intentloop_producer.redaction import without
 from intentloop_schemas import Event
-from intentloop_schemas.statistics import to_percent
+from intentloop_schemas.confidence import to_percent
 
 LOGGER_NAME = "intentloop.conversation"
 WARNING_SECONDS = 30.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from intentloop_schemas.confidence import to_micros
 from intentloop_schemas.event import Alternative
-from intentloop_schemas.statistics import to_micros
 
 DEFAULT_THRESHOLD = 0.7
 DEFAULT_MARGIN = 0.1

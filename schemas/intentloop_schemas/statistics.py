@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from intentloop_schemas.batch import Entry
+from intentloop_schemas.batch import Entry
+from intentloop_schemas.confidence import to_micros
 
 HISTOGRAM_BINS = 20
 _BIN_WIDTH_MICROS = 1_000_000 // HISTOGRAM_BINS
 HOUR_SECONDS = 3600
-
-
-def to_micros(confidence: float) -> int:
-    """Return a confidence in millionths, rounded half up."""
-    return int(confidence * 1e6 + 0.5)
-
-
-def to_percent(confidence: float) -> int:
-    """Return a confidence in whole percent, rounded half up."""
-    return int(100 * confidence + 0.5)
 
 
 def histogram_bin(micros: int) -> int:
@@ -114,21 +104,24 @@ def fold_windows(
     entries: Iterable[Entry], window_seconds: int
 ) -> dict[WindowKey, WindowStatistics]:
     """Return the statistics of each window that `entries` touch."""
-    windows: dict[WindowKey, WindowStatistics] = {}
+    # Plain tuples while counting: making a named one costs more than looking it up.
+    windows: dict[tuple[str, str, str, str, int], WindowStatistics] = {}
+    length = window_seconds * 1000
     for entry in entries:
         event = entry.event
-        key = WindowKey(
+        timestamp = event.timestamp
+        key = (
             event.dataset_id,
             event.intent,
             event.channel,
             event.model_version or "",
-            window_start(event.timestamp, window_seconds),
-            window_seconds,
+            timestamp - timestamp % length,
         )
-        if key not in windows:
-            windows[key] = WindowStatistics()
-        windows[key].add(entry)
-    return windows
+        statistics = windows.get(key)
+        if statistics is None:
+            statistics = windows[key] = WindowStatistics()
+        statistics.add(entry)
+    return {WindowKey(*key, window_seconds): s for key, s in windows.items()}
 
 
 def roll_up(

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 
 from intentloop_schemas import Alternative, Entry, Event
+from intentloop_schemas.confidence import to_percent
 from intentloop_schemas.review import ReviewReason
-from intentloop_schemas.statistics import to_percent
 
 COPY_COLUMNS = (
     "id",
