@@ -1,4 +1,4 @@
-"""A road to a real Postgres that can be closed, and that can lose an answer."""
+"""A road to a real server that can be closed, and that can lose an answer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ _CHUNK = 1 << 16
 
 
 class Proxy:
-    """Forwards connections to the server of `url`; `url` of the proxy leads through it."""
+    """Forwards connections to the server of `url`; `url` of the proxy leads through it.
 
-    def __init__(self, url: str) -> None:
+    It listens on `port`, or on any free one.
+    """
+
+    def __init__(self, url: str, port: int = 0) -> None:
         parts = urlsplit(url)
         self._server = (parts.hostname or "127.0.0.1", parts.port or 5432)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         user = parts.netloc.rpartition("@")[0]
         self.url = parts._replace(netloc=f"{user}@{host}" if user else host).geturl()

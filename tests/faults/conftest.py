@@ -1,0 +1,103 @@
+"""The stage for faults. Modules that harm a server take one of their own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intentloop_devstack import KafkaServer, PostgresServer, local_kafka, local_postgres
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import migrate
+from intentloop_stream.topics import create_topics
+from support.oracle import History
+from support.processes import StartWorker, workers
+from support.scene import Scene
+
+_GIVEN = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+
+
+def ours() -> dict[str, str]:
+    """Return the environment without servers that are not ours to harm."""
+    return {name: value for name, value in os.environ.items() if name not in _GIVEN}
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[KafkaServer]:
+    """A real Kafka that may be killed."""
+    with local_kafka(tmp_path_factory.mktemp("kafka"), environ=ours(), jars=kafka_jars) as server:
+        if not server.is_real:
+            pytest.skip(f"no real Kafka: {server.description}")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real Postgres that may be killed."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with local_postgres(folder, environ=ours(), keep=False) as server:
+        yield server
+
+
+@pytest.fixture
+def conversations(kafka: KafkaServer) -> str:
+    """A fresh topic with its dead-letter topic."""
+    name = f"conversations-{uuid.uuid4().hex[:8]}"
+    create_topics(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), name)
+    return name
+
+
+@pytest.fixture
+def worker_environment(
+    kafka: KafkaServer, conversations: str, database_url: str, tmp_path: Path
+) -> dict[str, str]:
+    """What a worker is told."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "DATABASE_URL": database_url,
+        "INTENTLOOP_TOPIC": conversations,
+        "INTENTLOOP_GROUP": f"group-{conversations}",
+        "FALLBACK_DIR": str(tmp_path / "fallback"),
+    }
+
+
+@pytest.fixture
+def start_worker(
+    worker_environment: dict[str, str], database_url: str, tmp_path: Path
+) -> Iterator[StartWorker]:
+    """A function that starts workers."""
+    migrate(database_url)
+    with workers(worker_environment, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def scene(
+    kafka: KafkaServer,
+    conversations: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: StartWorker,
+    eventually: Any,
+    record_property: Any,
+) -> Scene:
+    """A topic, a database and a fallback folder of the test's own."""
+
+    def figure(name: str, value: object) -> None:
+        record_property(name, value)
+        print(f"{name}: {value}")
+
+    return Scene(
+        kafka.bootstrap_servers,
+        conversations,
+        database_url,
+        tmp_path / "fallback",
+        History(tmp_path / "history.jsonl"),
+        start_worker,
+        eventually,
+        figure,
+    )

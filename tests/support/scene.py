@@ -1,0 +1,89 @@
+"""The stage of a fault: traffic, workers, and the oracle's judgement at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.oracle import Client, History, Verdict, accounted, endless, judge, recovery_seconds
+from support.processes import StartWorker, Worker
+from support.traffic import Message, hostile_traffic
+
+RECOVERY_SECONDS = 10.0
+PACE = 300.0
+
+
+@dataclass
+class Scene:
+    """One topic, one database, one fallback folder; what happens there is up to the test."""
+
+    servers: str
+    topic: str
+    url: str
+    fallback: Path
+    history: History
+    start_worker: StartWorker
+    eventually: Any
+    figure: Callable[[str, object], None]
+    """Records a figure of the scenario."""
+    seed: int = 1
+    clients: list[Client] = field(default_factory=list)
+
+    def traffic(
+        self,
+        messages: Iterable[Message] | None = None,
+        *,
+        pace: float = PACE,
+        servers: str | None = None,
+    ) -> Client:
+        """Start a client that sends hostile traffic, or what is given, until the end."""
+        client = Client(
+            servers or self.servers, self.topic, messages or self.hostile(), self.history, pace
+        )
+        self.clients.append(client)
+        return client.start()
+
+    def hostile(self) -> Iterable[Message]:
+        """Return endless traffic, ten minutes old, so that batches are stored at once."""
+        start = int(time.time() * 1000) - 600_000
+        seed = self.seed * 1_000
+        return endless(lambda n: hostile_traffic(1_000, seed + n, start + n * 34_000))
+
+    def flows(self, more: int = 100, timeout: float = 30) -> None:
+        """Wait until so many more records are stored."""
+        wanted = self.stored() + more
+        self.eventually(lambda: self.stored() >= wanted, timeout, f"{wanted} records are stored")
+
+    def stored(self) -> int:
+        """Return how many records the store accounts for; 0 while it is away."""
+        return accounted(self.url)
+
+    def recovers(self, limit: float = RECOVERY_SECONDS) -> None:
+        """The fault is over: what was accepted so far must be stored within the limit."""
+        since, wanted = time.monotonic(), self.history.accepted
+        seconds = recovery_seconds(self.eventually, self.url, wanted, since, max(30.0, 2 * limit))
+        self.figure("recovery_seconds", round(seconds, 2))
+        assert seconds < limit, f"recovered after {seconds:.1f} s only"
+
+    def ends_well(self) -> Verdict:
+        """Stop the traffic, wait until all is stored, and let the oracle judge."""
+        for client in self.clients:
+            client.finish()
+        total = self.history.accepted
+        recovery_seconds(self.eventually, self.url, total, time.monotonic())
+        self.eventually(lambda: not self.segments(), 20, "no file waits in a spool")
+        verdict = judge(self.history, self.servers, self.topic, self.url, self.fallback)
+        self.figure("accepted", verdict.accepted)
+        verdict.require_exactly_once()
+        return verdict
+
+    def segments(self) -> list[Path]:
+        """Return the files that wait in all spools."""
+        return sorted(self.fallback.glob("*/*.jsonl"))
+
+    def ended(self, worker: Worker, status: int = -9, timeout: float = 30) -> None:
+        """Wait until a worker has ended with this status."""
+        assert worker.process.wait(timeout) == status
