@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
-from intentloop_producer.event_ids import message_event_id, uuid7
-from intentloop_producer.redaction import without
-from intentloop_producer.utterance import Utterance
+from intentloop_producer.intake import Utterance
+from intentloop_producer.report import without
 from intentloop_schemas import Event, explain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_DIGEST_DIGITS = 32
 
 
 class NaiveTimestampError(ValueError):
@@ -46,6 +48,23 @@ def objection(error: Exception, utterance: Utterance) -> str:
         return without(utterance.phone_number, explain(error))
     # The text of an error that is not ours may hold anything.
     return str(error) if isinstance(error, NaiveTimestampError) else type(error).__name__
+
+
+def message_event_id(channel: str, sender: str, message_id: str) -> str:
+    """Return the id of a message: the same however often its platform delivers it.
+
+    It is `m1-` and 32 hex digits.
+    """
+    digest = sha256(f"{channel}\n{sender}\n{message_id}".encode()).hexdigest()
+    return f"m1-{digest[:_DIGEST_DIGITS]}"
+
+
+def uuid7(timestamp_ms: int, entropy: bytes) -> UUID:
+    """Return the UUIDv7 of an epoch time in ms and ten random bytes (RFC 9562, section 5.7)."""
+    random_a = int.from_bytes(entropy[:2], "big") & 0xFFF
+    random_b = int.from_bytes(entropy[2:10], "big") & (1 << 62) - 1
+    version, variant = 0x7, 0b10
+    return UUID(int=timestamp_ms << 80 | version << 76 | random_a << 64 | variant << 62 | random_b)
 
 
 def _id(event: Event, entropy: bytes) -> str:

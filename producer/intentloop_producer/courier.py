@@ -4,48 +4,73 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 
 from intentloop_producer.conversion import objection, to_event
-from intentloop_producer.intake import Close, Flush, Intake
+from intentloop_producer.intake import Close, Flush, Intake, Item, Utterance
+from intentloop_producer.outbox import Outbox
 from intentloop_producer.report import Report
-from intentloop_producer.transport import Transport
-from intentloop_producer.utterance import Utterance
-from intentloop_schemas import Event, ReviewRule
 
-_POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
+"""A killed bot loses what was logged during this time, and a sync of the disk."""
+_GROUP = 1_000
 _ENTROPY_BYTES = 10
 
 
 class Courier:
-    """Takes utterances from the intake, makes events of them and hands them to the transport."""
+    """Takes utterances from the intake, makes events of them and puts them into the outbox."""
 
-    def __init__(
-        self, intake: Intake, transport: Transport, rule: ReviewRule, report: Report
-    ) -> None:
+    def __init__(self, intake: Intake, outbox: Outbox, report: Report) -> None:
         self._intake = intake
         self._tally = intake.tally
-        self._transport = transport
-        self._rule = rule
+        self._outbox = outbox
         self._report = report
+        self._flushes: list[tuple[Flush, int]] = []
+        self._is_closing = False
 
     def run(self) -> None:
-        """Deliver until the intake is closed, then flush until its deadline."""
-        while not isinstance(item := self._next(), Close):
-            match item:
-                case Utterance():
-                    self._deliver(item)
-                case Flush():
-                    self._flush(item)
-            self._tick()
-        self._transport.flush(self._intake.time_left())
+        """Deliver until the intake is closed, then until everything is settled or time is up."""
+        try:
+            while not self._is_over():
+                self._step()
+            # Nobody will deliver the rest any more, but it may still reach the disk.
+            while self._take():
+                self._outbox.store()
+        finally:
+            for flush, _ in self._flushes:
+                flush.done.set()
 
-    def _next(self) -> Utterance | Flush | Close | None:
-        item = self._intake.take()
-        self._transport.poll(0 if item is not None else _POLL_SECONDS)
-        return item
+    def _step(self) -> None:
+        taken = self._take()
+        hurry = self._is_closing or bool(self._flushes)
+        self._outbox.pump(0 if taken == _GROUP else POLL_SECONDS, hurry=hurry)
+        self._intake.is_full = self._outbox.is_full
+        self._answer_flushes()
+        self._report.tick(dropped=self._tally.dropped, why=self._intake.why_dropped)
 
-    def _deliver(self, utterance: Utterance) -> None:
+    def _is_over(self) -> bool:
+        is_done = self._is_closing and self._outbox.is_settled(self._outbox.mark)
+        return is_done or not self._intake.time_left()
+
+    def _take(self) -> int:
+        """Put what waits into the outbox, a group at most; return how many that were."""
+        if not self._outbox.wants_more:
+            return 0
+        for taken in range(_GROUP):
+            if (item := self._intake.take()) is None:
+                return taken
+            self._handle(item)
+        return _GROUP
+
+    def _handle(self, item: Item) -> None:
+        match item:
+            case Utterance():
+                self._convert(item)
+            case Flush():
+                self._flushes.append((item, self._outbox.mark))
+            case Close():
+                self._is_closing = True
+
+    def _convert(self, utterance: Utterance) -> None:
         try:
             event = to_event(utterance, os.urandom(_ENTROPY_BYTES))
         except Exception as error:  # noqa: BLE001 - a bot passes anything, and its objects may raise
@@ -54,31 +79,12 @@ class Courier:
             return
         if utterance.message_id is not None and utterance.timestamp is None:
             self._report.unrepeatable()
-        if self._send(event):
-            self._report.logged(event)
+        self._outbox.add(event)
+        self._report.logged(event)
 
-    def _send(self, event: Event) -> bool:
-        flagged = bool(self._rule.reasons(event.intent, event.confidence, event.alternatives))
-        settle = partial(self._settle, flagged)
-        key, value = event.phone_number.encode(), event.to_json()
-        while not self._transport.send(key, value, settle):
-            if not self._intake.time_left():
-                return False
-            self._transport.poll(_POLL_SECONDS)
-            self._tick()
-        return True
-
-    def _settle(self, flagged: bool, error: str | None) -> None:  # noqa: FBT001 - bound by partial
-        if error is None:
-            self._tally.delivered += 1
-            self._report.delivered(flagged=flagged)
-        else:
-            self._tally.failed += 1
-            self._report.failed(error)
-
-    def _flush(self, request: Flush) -> None:
-        self._transport.flush(max(0.0, request.deadline - time.monotonic()))
-        request.done.set()
-
-    def _tick(self) -> None:
-        self._report.tick(dropped=self._tally.dropped, bound=self._intake.bound)
+    def _answer_flushes(self) -> None:
+        now = time.monotonic()
+        for flush, mark in list(self._flushes):
+            if now >= flush.deadline or self._outbox.is_settled(mark):
+                flush.done.set()
+                self._flushes.remove((flush, mark))

@@ -6,9 +6,30 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from intentloop_producer.counts import Tally
-from intentloop_producer.utterance import Utterance
+
+
+class Utterance(NamedTuple):
+    """The arguments of one call of `log()`, unchecked, and when it came."""
+
+    phone_number: Any
+    message_text: Any
+    intent: Any
+    confidence: Any
+    current_step: Any
+    timestamp: Any
+    channel: Any
+    language: Any
+    model_version: Any
+    session_id: Any
+    message_id: Any
+    alternatives: Any
+    dataset_id: Any
+    event_id: Any
+    logged_at: int
+    """Epoch ms of the call; the event's time when none was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +50,15 @@ Item = Utterance | Flush | Close
 class Intake:
     """Takes utterances without waiting: a full or closed queue refuses and counts.
 
-    `bound` is how many utterances it holds. `tally` counts them to the end of their way.
+    `bound` is how many utterances it holds. While the thread says that the journal `is_full` it
+    takes none. `tally` counts them to the end of their way.
     """
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
         self.tally = Tally()
         self.is_open = True
+        self.is_full = False
         self._deadline = float("inf")
         # The thread looks into it at intervals: being woken would cost the caller more than a call.
         self._queue: deque[Item] = deque()
@@ -45,12 +68,17 @@ class Intake:
     def offer(self, utterance: Utterance) -> bool:
         """Take an utterance, or refuse and count it. Never blocks."""
         with self._lock:
-            if not self.is_open or len(self._queue) >= self.bound:
+            if not self.is_open or self.is_full or len(self._queue) >= self.bound:
                 self.tally.dropped += 1
                 return False
             self.tally.accepted += 1
             self._queue.append(utterance)
             return True
+
+    @property
+    def why_dropped(self) -> str:
+        """Why utterances are refused, when they are."""
+        return "The journal is full." if self.is_full else f"The queue of {self.bound} is full."
 
     def take(self) -> Item | None:
         """Return the next item, or None when there is none now."""
@@ -74,12 +102,12 @@ class Intake:
         """Return the seconds until closing is overdue; infinite while open."""
         return max(0.0, self._deadline - time.monotonic())
 
-    def abandon(self) -> int:
-        """Close, and count what is not settled as failed. Returns how many that were."""
+    def abandon(self, kept: int = 0) -> int:
+        """Close; count as failed what is neither settled nor `kept` on disk; return how many."""
         self.close(timeout=0)
         while (item := self.take()) is not None:
             if isinstance(item, Flush):
                 item.done.set()
-        unsettled = self.tally.snapshot().queued
+        unsettled = self.tally.snapshot().queued - kept
         self.tally.failed += unsettled
         return unsettled

@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from intentloop_producer.transport import Route, Settle
+from intentloop_producer.transport import Failure, Route, Settle
 from intentloop_schemas.kafka import KafkaSettings
 
 PRODUCER: dict[str, Any] = {
@@ -22,8 +22,8 @@ PRODUCER: dict[str, Any] = {
     "partitioner": "murmur2_random",
     # A broker may be away for a day; memory is bounded by the next two, not by time.
     "message.timeout.ms": 86_400_000,
-    "queue.buffering.max.messages": 10_000,
-    "queue.buffering.max.kbytes": 32_768,
+    "queue.buffering.max.messages": 5_000,
+    "queue.buffering.max.kbytes": 16_384,
     # Trouble comes through the error callback, which says it less often.
     "log_level": 0,
 }
@@ -31,6 +31,8 @@ PRODUCER: dict[str, Any] = {
 # One broker of several may go away; all of them gone is an error of its own.
 _PASSING = (KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
 _NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
+# Another time these may be gone.
+_NOT_FINAL = (*_NO_TOPIC, KafkaError._MSG_TIMED_OUT, KafkaError._FATAL)
 
 
 def kafka_route(kafka: KafkaSettings, topic: str) -> Route:
@@ -64,7 +66,7 @@ class KafkaTransport:
             del self._unsettled[number]
             return False
         except KafkaException as error:
-            self._settle(number, _explain(error.args[0]))
+            self._settle(number, _failure(error.args[0]))
         return True
 
     def poll(self, seconds: float) -> None:
@@ -72,7 +74,7 @@ class KafkaTransport:
         self._serve(self._producer.poll, seconds)
 
     def flush(self, seconds: float) -> None:
-        """Wait up to `seconds` until everything is settled."""
+        """Wait up to `seconds` until everything is settled; gather nothing meanwhile."""
         self._serve(self._producer.flush, seconds)
 
     def _connect(self) -> Producer:
@@ -93,14 +95,14 @@ class KafkaTransport:
         self._on_trouble(why)
         self._producer = self._connect()
         for number in list(self._unsettled):
-            self._settle(number, why)
+            self._settle(number, Failure(why, is_final=False))
 
-    def _settle(self, number: int, error: str | None) -> None:
+    def _settle(self, number: int, failure: Failure | None) -> None:
         if settle := self._unsettled.pop(number, None):
-            settle(error)
+            settle(failure)
 
     def _on_delivery(self, number: int, error: KafkaError | None, _: object) -> None:
-        self._settle(number, _explain(error) if error else None)
+        self._settle(number, _failure(error) if error else None)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in _PASSING:
@@ -109,7 +111,8 @@ class KafkaTransport:
             self._on_trouble("; ".join(filter(None, (error.str(), self._last_error))))
 
 
-def _explain(error: KafkaError) -> str:
+def _failure(error: KafkaError) -> Failure:
+    why = str(error.str())
     if error.code() in _NO_TOPIC:
-        return f"{error.str()}. Create the topic: intentloop topics create"
-    return str(error.str())
+        why = f"{why}. Create the topic: intentloop topics create"
+    return Failure(why, is_final=error.code() not in _NOT_FINAL)

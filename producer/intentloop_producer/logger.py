@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from intentloop_producer.counts import Counts
-from intentloop_producer.intake import Intake
+from intentloop_producer.intake import Intake, Utterance
 from intentloop_producer.process import call_at_exit, restart_after_fork
-from intentloop_producer.utterance import Utterance
 
 if TYPE_CHECKING:
     from intentloop_producer.delivery import Delivery
@@ -34,8 +33,9 @@ class ConversationLogger:
 
     One logger serves all threads, asyncio tasks and forked children of a process. Making one and
     logging never raise: what is wrong with the settings is said once in the log, and what cannot
-    be kept is counted. Nothing is opened before the first `log()`; then one daemon thread does
-    the work. At the end of the process it has five seconds for what is left.
+    be kept is counted. One daemon thread does the work. It starts with the first `log()`, and
+    nothing is opened before; or at once if a bot that was killed has left a journal. At the end of
+    the process it has five seconds for what is left; the rest stays in the journal.
 
     `settings` and `kafka` are read from the environment when not given. `route` replaces the way
     to Kafka.
@@ -105,7 +105,7 @@ class ConversationLogger:
 
         Returns:
             Whether the message was taken. False when logging is disabled or not configured, or
-            when the queue is full; all but the first are counted as dropped.
+            when the queue or the journal is full; all but the first are counted as dropped.
         """
         if not self._is_enabled:
             return False
@@ -152,7 +152,8 @@ class ConversationLogger:
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Stop logging, and wait up to `timeout` seconds for the delivery of the rest. Blocks.
 
-        What could not be delivered is counted as failed. Closing again does nothing.
+        What could not be delivered stays in the journal until the bot starts again; what is in
+        memory only is counted as failed. Closing again does nothing.
         """
         timeout = min(timeout, _LONGEST_SECONDS)
         self._intake.close(timeout)
@@ -192,6 +193,8 @@ class ConversationLogger:
             self._is_enabled = False
         else:
             self._intake = Intake(self._delivery.settings.queue_size)
+            if self._delivery.is_overdue:
+                self._start()
 
     def _start(self) -> None:
         with self._lock:

@@ -6,6 +6,8 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 from weakref import WeakSet
 
@@ -19,6 +21,7 @@ class Forkable(Protocol):
 
 
 _forkables: WeakSet[Forkable] = WeakSet()
+_unshared: set[int] = set()
 
 
 def restart_after_fork(forkable: Forkable) -> None:
@@ -26,13 +29,30 @@ def restart_after_fork(forkable: Forkable) -> None:
     _forkables.add(forkable)
 
 
-def _restart_all() -> None:
+def open_unshared(path: Path, flags: int, mode: int) -> int:
+    """Open a file that forked children do not keep open: a lock would outlive its process."""
+    descriptor = os.open(path, flags, mode)
+    _unshared.add(descriptor)
+    return descriptor
+
+
+def close_descriptor(descriptor: int) -> None:
+    """Close what `open_unshared` has opened."""
+    _unshared.discard(descriptor)
+    os.close(descriptor)
+
+
+def _start_child() -> None:
+    for descriptor in _unshared:
+        with suppress(OSError):
+            os.close(descriptor)
+    _unshared.clear()
     for forkable in list(_forkables):
         forkable.restart()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart_all)
+    os.register_at_fork(after_in_child=_start_child)
 
 
 def call_at_exit(function: Callable[[], None]) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from intentloop_producer.redaction import without
 from intentloop_schemas import Event
 from intentloop_schemas.confidence import to_percent
 
@@ -20,14 +19,30 @@ LOGGER_NAME = "intentloop.conversation"
 WARNING_SECONDS = 30.0
 SHOWN_CHARACTERS = 40
 
+_WITHOUT_JOURNAL = (
+    "The journal cannot be written: {why}. Conversations wait in memory only, and are lost if the "
+    "bot is killed. Set INTENTLOOP_JOURNAL_DIR to a folder that can be written, or "
+    "INTENTLOOP_JOURNAL_MAX_MB to 0 if memory will do"
+)
 _UNREPEATABLE = (
     "A message_id came without a timestamp: a message that its platform delivers twice is then "
     "kept twice. Pass the platform's timestamp of the message."
 )
 
+_SHORTEST_SENDER = 5
+"""A shorter sender names nobody, and replacing it would garble the text."""
+
 _log = logging.getLogger(LOGGER_NAME)
 # What would end the line or hide in it.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def without(sender: object, text: str) -> str:
+    """Return `text` with each appearance of the sender replaced."""
+    # isinstance would ask an object that is no string for its class, and that may raise.
+    if issubclass(type(sender), str) and len(str(sender)) >= _SHORTEST_SENDER:
+        return text.replace(str(sender), "<sender>")
+    return text
 
 
 def logged_line(event: Event) -> str:
@@ -92,7 +107,15 @@ class Report:
         )
         self._dropped = Complaint("Conversations dropped: {count}. {detail}")
         self._trouble = Complaint(f"{destination} cannot be used, conversations wait: {{detail}}")
-        self._complaints = (self._invalid, self._failed, self._dropped, self._trouble)
+        self._damaged = Complaint("Conversations damaged in the journal: {count}. {detail}")
+        self._complaints = (
+            self._invalid,
+            self._failed,
+            self._dropped,
+            self._trouble,
+            self._damaged,
+        )
+        self._has_journal = True
         self._warned_of_redelivery = False
 
     def logged(self, event: Event) -> None:
@@ -127,11 +150,39 @@ class Report:
         """Remember that the destination is in trouble, for now."""
         self._trouble.add(what)
 
-    def tick(self, *, dropped: int, bound: int) -> None:
-        """Say what is due; `dropped` is the running count of a queue of `bound` utterances."""
+    def damaged(self, count: int, path: str) -> None:
+        """Remember events of the journal that cannot be read; their lines were set aside."""
+        self._damaged.add(f"They are kept beside {path}, in a file that ends in .damaged", count)
+
+    def recovered(self, count: int) -> None:
+        """Say that a dead process has left events, which are sent now."""
+        _say(logging.INFO, f"Found {count} conversations in the journal of a bot that ended")
+
+    def without_journal(self, why: str) -> None:
+        """Warn, once, that the journal cannot be written."""
+        if self._has_journal:
+            self._has_journal = False
+            _say(logging.WARNING, _WITHOUT_JOURNAL.format(why=why))
+
+    def with_journal(self) -> None:
+        """Say so if the journal can be written again."""
+        if not self._has_journal:
+            self._has_journal = True
+            _say(logging.INFO, "The journal of conversations can be written again")
+
+    def kept(self, count: int, folder: str) -> None:
+        """Say that events are left on disk."""
+        _say(
+            logging.WARNING,
+            f"Conversations not sent to {self._destination} yet: {count}. They wait in {folder}, "
+            "and are sent when the bot starts again",
+        )
+
+    def tick(self, *, dropped: int, why: str) -> None:
+        """Say what is due; `dropped` is the running count of refused utterances."""
         now = self._clock()
         if dropped > self._known_drops:
-            self._dropped.add(f"The queue of {bound} is full.", dropped - self._known_drops)
+            self._dropped.add(why, dropped - self._known_drops)
             self._known_drops = dropped
         for complaint in self._complaints:
             if complaint.due(now):

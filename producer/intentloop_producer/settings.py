@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -33,6 +35,10 @@ class LoggerSettings(BaseSettings):
     """The line comes after this many seconds, however few conversations there were."""
     queue_size: int = Field(10_000, ge=1, le=1_000_000, alias="INTENTLOOP_QUEUE_SIZE")
     """How many messages wait in memory; what comes while the queue is full is dropped."""
+    journal_dir: Path = Field(Path("var/journal"), alias="INTENTLOOP_JOURNAL_DIR")
+    """Folder where messages wait on disk until Kafka has them; several bots may share it."""
+    journal_max_mb: int = Field(100, ge=0, le=1_000_000, alias="INTENTLOOP_JOURNAL_MAX_MB")
+    """Megabytes that a process keeps there; what comes while it is full is dropped. 0: none."""
 
 
 def explain_settings(error: ValidationError, env_prefix: str = "") -> str:

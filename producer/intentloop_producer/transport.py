@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-Settle = Callable[[str | None], None]
+
+class Failure(NamedTuple):
+    """Why an event was not delivered."""
+
+    why: str
+    is_final: bool = True
+    """False when it may be delivered another time."""
+
+
+Settle = Callable[[Failure | None], None]
 """Takes the end of an event's way: None when it was delivered, else what went wrong."""
 
 
@@ -25,7 +34,7 @@ class Transport(Protocol):
         ...
 
     def flush(self, seconds: float) -> None:
-        """Wait up to `seconds` until everything is settled."""
+        """Wait up to `seconds` until everything is settled; gather nothing meanwhile."""
         ...
 
 

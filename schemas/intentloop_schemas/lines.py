@@ -1,6 +1,6 @@
 """Lines of JSON behind a checksum of their exact bytes, for files that must tell their damage.
 
-{"crc":"1c291ca3","event":{"phoneNumber":"+15550100", ... }}
+One looks like this: `{"crc":"1c291ca3","event":{"phoneNumber":"+15550100", ... }}`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +17,19 @@ from confluent_kafka import Message
 from intentloop_producer import ConversationLogger, Counts, LoggerSettings
 from intentloop_producer import kafka as kafka_transport
 from intentloop_producer.kafka import KafkaTransport
+from intentloop_producer.transport import Failure
 from intentloop_schemas import Event
 from intentloop_schemas.kafka import KafkaSettings
 from support.topic_reader import read_events, read_topic
 
 PATIENCE = 60
+
+
+@pytest.fixture(autouse=True)
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "journal"
+    monkeypatch.setenv("INTENTLOOP_JOURNAL_DIR", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -131,7 +140,7 @@ def test_a_producer_that_failed_for_good_is_replaced_and_what_it_held_is_settled
     monkeypatch.setitem(kafka_transport.PRODUCER, "enable.gapless.guarantee", True)
     monkeypatch.setitem(kafka_transport.PRODUCER, "compression.type", "none")
     topic = make_topic(partitions=1, config={"max.message.bytes": "300"})
-    settled: list[str | None] = []
+    settled: list[Failure | None] = []
     trouble: list[str] = []
     transport = KafkaTransport(kafka_settings, topic, trouble.append)
     transport.send(b"a", b"before", settled.append)
@@ -140,8 +149,10 @@ def test_a_producer_that_failed_for_good_is_replaced_and_what_it_held_is_settled
     transport.send(b"a", b"x" * 1_000, settled.append)
     transport.flush(PATIENCE)
     assert "GAPLESS_GUARANTEE" in trouble[-1]
-    assert len(settled) == 2
-    assert "Message size too large" in str(settled[1])
+    [_, failure] = settled
+    assert failure is not None
+    assert "Message size too large" in failure.why
+    assert not failure.is_final
 
     transport.send(b"a", b"after", settled.append)
     transport.flush(PATIENCE)
@@ -205,7 +216,7 @@ def log(sender, count):
 
 
 @pytest.fixture
-def run_bot(kafka: Any, topic: str) -> Callable[..., float]:
+def run_bot(kafka: Any, topic: str, journal: Path) -> Callable[..., float]:
     def run(body: str, **environment: str) -> float:
         """Run a bot to its end, and return how many seconds that took."""
         start = time.monotonic()
@@ -216,6 +227,7 @@ def run_bot(kafka: Any, topic: str) -> Callable[..., float]:
             env={
                 "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
                 "INTENTLOOP_TOPIC": topic,
+                "INTENTLOOP_JOURNAL_DIR": str(journal),
                 **environment,
             },
         )

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +20,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from intentloop_producer import ConversationLogger, Counts, LoggerSettings
-from intentloop_producer.transport import Route, Settle
+from intentloop_producer.transport import Failure, Route
 from intentloop_schemas.kafka import KafkaSettings
+from support.shelf import Shelf
 
 MESSAGE: dict[str, Any] = {
     "phone_number": "+919876543210",
@@ -30,51 +32,12 @@ MESSAGE: dict[str, Any] = {
 }
 
 
-class Shelf:
-    """A transport that keeps events at hand; without `room` it takes none."""
-
-    def __init__(self) -> None:
-        self.room = threading.Event()
-        self.room.set()
-        self.answers = threading.Event()
-        self.answers.set()
-        self.refused = threading.Event()
-        self.refusal: str | None = None
-        self.taken: list[tuple[bytes, bytes]] = []
-        self._waiting: list[Settle] = []
-
-    def send(self, key: bytes, value: bytes, settle: Settle) -> bool:
-        if not self.room.is_set():
-            self.refused.set()
-            return False
-        self.taken.append((key, value))
-        self._waiting.append(settle)
-        return True
-
-    def poll(self, seconds: float) -> None:
-        if not (self._waiting and self.answers.is_set()):
-            time.sleep(seconds)
-            return
-        waiting, self._waiting = self._waiting, []
-        for settle in waiting:
-            settle(self.refusal)
-
-    def flush(self, seconds: float) -> None:
-        if self.answers.wait(seconds):
-            self.poll(0)
-
-    def route(self) -> Route:
-        return Route("a shelf", lambda _: self)
-
-    def texts(self) -> list[str]:
-        return [json.loads(value)["messageText"] for _, value in self.taken]
-
-
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [*os.environ]:
         if name.startswith(("KAFKA_", "INTENTLOOP_", "CONVERSATION_", "CONFIDENCE_", "BATCH_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("INTENTLOOP_JOURNAL_DIR", str(tmp_path / "journal"))
 
 
 @pytest.fixture
@@ -277,17 +240,18 @@ def test_nothing_that_is_passed_raises_or_stops_the_logger(make: Make, shelf: Sh
 def test_a_full_queue_drops_the_newest_and_counts(
     make: Make, shelf: Shelf, caplog: pytest.LogCaptureFixture, eventually: Any
 ) -> None:
-    shelf.room.clear()
     logger = make(queue_size=5)
     assert log(logger, message_text="in hand")
-    assert shelf.refused.wait(10)
+    shelf.serves.clear()
+    shelf.polled.clear()
+    assert shelf.polled.wait(10)
 
     taken = [log(logger, message_text=str(n)) for n in range(8)]
     assert taken == [True] * 5 + [False] * 3
-    assert logger.counts == Counts(6, 0, 0, 0, 3, 6)
-    eventually(lambda: "Conversations dropped: " in caplog.text)
+    assert logger.counts.dropped == 3
+    shelf.serves.set()
+    eventually(lambda: "Conversations dropped: 3. The queue of 5 is full." in caplog.text)
 
-    shelf.room.set()
     assert logger.flush(10) == 0
     assert shelf.texts() == ["in hand", "0", "1", "2", "3", "4"]
     assert logger.counts == Counts(6, 6, 0, 0, 3, 0)
@@ -296,13 +260,13 @@ def test_a_full_queue_drops_the_newest_and_counts(
 def test_what_the_destination_refuses_is_counted_and_said(
     make: Make, shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shelf.refusal = "the topic does not exist"
+    shelf.refusal = Failure("the message is too large")
     logger = make()
     log(logger)
     assert logger.flush(10) == 0
     logger.close()
     assert logger.counts == Counts(1, 0, 0, 1, 0, 0)
-    assert "Conversations not delivered to a shelf: 1. the topic does not exist" in caplog.text
+    assert "Conversations not delivered to a shelf: 1. the message is too large" in caplog.text
 
 
 def test_a_destination_that_cannot_be_made_is_said_and_counted(
@@ -470,7 +434,7 @@ def test_closing_is_bounded_and_what_it_gives_up_is_counted_and_said(
     make: Make, shelf: Shelf, caplog: pytest.LogCaptureFixture, obstacle: str
 ) -> None:
     getattr(shelf, obstacle).clear()
-    logger = make()
+    logger = make(journal_max_mb=0)
     for _ in range(20):
         log(logger)
     start = time.monotonic()

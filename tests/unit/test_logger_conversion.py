@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from intentloop_producer.conversion import NaiveTimestampError, objection, to_event
-from intentloop_producer.event_ids import message_event_id, uuid7
-from intentloop_producer.utterance import Utterance
+from intentloop_producer.conversion import (
+    NaiveTimestampError,
+    message_event_id,
+    objection,
+    to_event,
+    uuid7,
+)
+from intentloop_producer.intake import Utterance
 from intentloop_schemas import Alternative, Event
 
 LOGGED_AT = 1_698_345_600_123

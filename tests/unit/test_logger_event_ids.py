@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intentloop_producer.event_ids import message_event_id, uuid7
+from intentloop_producer.conversion import message_event_id, uuid7
 
 NOW = 1_698_345_600_000
 

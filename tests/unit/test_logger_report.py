@@ -45,7 +45,7 @@ def event(**changes: Any) -> Event:
 
 
 def tick(report: Report, dropped: int = 0) -> None:
-    report.tick(dropped=dropped, bound=100)
+    report.tick(dropped=dropped, why="The queue of 100 is full.")
 
 
 def test_the_line_about_a_message(report: Report, caplog: pytest.LogCaptureFixture) -> None:
