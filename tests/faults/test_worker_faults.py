@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
+
 import pytest
 
-from support.scene import Scene
+from support.scene import Scene, database_away
 
 pytestmark = pytest.mark.fault
 SUPERVISED = {"INTENTLOOP_INSTANCE_ID": "supervised"}
 """A supervisor starts it again under the same name, so that nobody waits for the dead one."""
+IN_TRANSACTION = [
+    "store.before_copy",
+    "store.after_copy",
+    "store.before_commit",
+    "store.after_commit",
+    "ack.before",
+]
+TAKEOVER_SECONDS = 16.0
+"""8 s of session timeout, 3 s behind the lock of the frozen one, and a start."""
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "store.before_copy",
-        "store.after_copy",
-        "store.before_commit",
-        "store.after_commit",
-        "ack.before",
-    ],
-)
+@pytest.mark.parametrize("moment", IN_TRANSACTION)
 def test_worker_killed_in_its_transaction(scene: Scene, moment: str) -> None:
     worker = scene.start_worker(**SUPERVISED, INTENTLOOP_FAILPOINT=f"{moment}:5")
     scene.traffic()
@@ -30,3 +35,69 @@ def test_worker_killed_in_its_transaction(scene: Scene, moment: str) -> None:
 
     scene.recovers()
     scene.ends_well()
+
+
+@pytest.mark.parametrize("moment", ["spool.before_fsync:3", "spool.after_fsync:3"])
+def test_worker_killed_around_the_spool_s_fsync(scene: Scene, moment: str) -> None:
+    worker = scene.start_worker(**SUPERVISED, INTENTLOOP_FAILPOINT=moment)
+    scene.traffic()
+    scene.flows()
+
+    with database_away(scene.url):
+        scene.ended(worker)
+        scene.start_worker(**SUPERVISED)
+
+    scene.recovers()
+    scene.ends_well()
+
+
+def test_worker_killed_in_replay_before_its_files_are_removed(scene: Scene) -> None:
+    worker = scene.start_worker(**SUPERVISED, INTENTLOOP_FAILPOINT="replay.after_commit")
+    scene.traffic()
+    scene.flows()
+
+    with database_away(scene.url):
+        scene.starts_spooling()
+    scene.ended(worker)
+    assert scene.segments()
+    scene.start_worker(**SUPERVISED)
+
+    scene.recovers()
+    scene.ends_well()
+
+
+def test_five_random_kills(scene: Scene) -> None:
+    scene.seed = int(os.environ.get("INTENTLOOP_FAULT_SEED") or random.randrange(10_000))
+    scene.figure("seed", scene.seed)
+    chance = random.Random(scene.seed)
+    scene.traffic()
+
+    for _ in range(5):
+        moment = f"{chance.choice(IN_TRANSACTION)}:{chance.randrange(1, 12)}"
+        scene.ended(scene.start_worker(**SUPERVISED, INTENTLOOP_FAILPOINT=moment))
+    scene.start_worker(**SUPERVISED)
+
+    scene.recovers()
+    scene.ends_well()
+
+
+@pytest.mark.parametrize("moment", ["", "store.after_copy:5:stop"], ids=["anywhere", "in_copy"])
+def test_worker_frozen_past_its_session_while_another_takes_over(scene: Scene, moment: str) -> None:
+    frozen = scene.start_worker(INTENTLOOP_FAILPOINT=moment)
+    scene.traffic()
+    if not moment:
+        scene.flows()
+        frozen.process.send_signal(signal.SIGSTOP)
+    scene.eventually(lambda: scene.is_frozen(frozen), 20, "the worker is frozen")
+    began, accepted = time.monotonic(), scene.history.accepted
+
+    other = scene.start_worker()
+    scene.eventually(lambda: scene.stored() >= accepted, 30, "the other has taken over")
+    scene.figure("takeover_seconds", round(time.monotonic() - began, 2))
+    assert time.monotonic() - began < TAKEOVER_SECONDS
+    frozen.process.send_signal(signal.SIGCONT)
+
+    scene.recovers()
+    scene.ends_well()
+    assert frozen.process.poll() is None
+    assert other.process.poll() is None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from support import tables
 from support.oracle import Client, History, Verdict, accounted, endless, judge, recovery_seconds
 from support.processes import StartWorker, Worker
 from support.traffic import Message, hostile_traffic
@@ -80,6 +84,10 @@ class Scene:
         verdict.require_exactly_once()
         return verdict
 
+    def is_frozen(self, worker: Worker) -> bool:
+        """Tell whether a worker has been stopped by SIGSTOP."""
+        return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+
     def segments(self) -> list[Path]:
         """Return the files that wait in all spools."""
         return sorted(self.fallback.glob("*/*.jsonl"))
@@ -87,3 +95,26 @@ class Scene:
     def ended(self, worker: Worker, status: int = -9, timeout: float = 30) -> None:
         """Wait until a worker has ended with this status."""
         assert worker.process.wait(timeout) == status
+
+    def starts_spooling(self, segments: int = 1) -> None:
+        """Wait until files wait in the spools."""
+        self.eventually(lambda: len(self.segments()) >= segments, 20, "batches go to the spool")
+
+
+@contextmanager
+def database_away(url: str) -> Iterator[None]:
+    """A database that refuses new sessions and has ended the old ones."""
+    server, name = url.rsplit("/", 1)
+    tables.query(f"{server}/postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    end_sessions(url)
+    try:
+        yield
+    finally:
+        tables.query(f"{server}/postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def end_sessions(url: str) -> None:
+    """End every session of a database."""
+    server, name = url.rsplit("/", 1)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    tables.query(f"{server}/postgres", end, name)
