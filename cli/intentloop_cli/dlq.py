@@ -209,7 +209,9 @@ def _tell(report: RetryReport, *, dry_run: bool) -> None:
         says = f"Partition {place.partition}, offset {place.offset}: {error}"
         err.print(dlq_view.printable(says), style="red", markup=False, soft_wrap=True)
     if len(report.failed) > _SHOWN_FAILURES:
-        err.print(f"{len(report.failed)} letters were not sent.", style="red")
+        err.print(f"{len(report.failed)} letters failed.", style="red")
+    if report.is_cut_short:
+        err.print("Kafka went away; run this again for the rest.", style="red")
 
 
 def _topic() -> str:

@@ -41,7 +41,9 @@ class RetryReport:
     """By reason; in a dry run those that would be sent."""
     retried_before: int = 0
     failed: list[tuple[Place, str]] = field(default_factory=list)
-    """Letters that were not sent, and why."""
+    """Letters that were not sent, or not remembered, and why."""
+    is_cut_short: bool = False
+    """Kafka went away, and the letters after that were not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def retry_letters(
     """Send letters to the partitions they came from, byte for byte, key and timestamp as they were.
 
     A letter that was retried before is left out; `letters` must hold no copies. A truncated one
-    needs its quarantine file. Blocks. Raises KafkaException when the broker is away.
+    needs its quarantine file. Blocks. Raises KafkaException when the broker is away at the start.
     """
     report = RetryReport()
     retried = retried_places(kafka, topic)
@@ -86,11 +88,14 @@ def retry_letters(
     if dry_run:
         report.sent.update(letter.reason for letter in ready)
         return report
-    sender = _Sender(kafka)
+    sender = None
     for group in _groups(ready):
-        if not report.sent and not report.failed:
+        if sender is None:
             _make_retried_topic(kafka, topic)
-        _send(sender, group, retried_topic(topic), report)
+            sender = _Sender(kafka)
+        report.is_cut_short = not _send(sender, group, retried_topic(topic), report)
+        if report.is_cut_short:
+            break
     return report
 
 
@@ -122,25 +127,16 @@ def _groups(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield group
 
 
-def _send(sender: _Sender, group: list[DeadLetter], markers: str, report: RetryReport) -> None:
-    """Send a group, then the markers of those that Kafka confirmed."""
+def _send(sender: _Sender, group: list[DeadLetter], markers: str, report: RetryReport) -> bool:
+    """Send a group, then the markers of what Kafka confirmed; tell whether Kafka still answers."""
     errors = sender.send([_original(letter) for letter in group])
     sent = [letter for letter, error in zip(group, errors, strict=True) if error is None]
     unmarked = sender.send([_marker(letter, markers) for letter in sent])
     report.sent.update(letter.reason for letter in sent)
-    report.failed += [
-        (letter.place, error.str())
-        for letter, error in zip(group, errors, strict=True)
-        if error is not None
-    ]
-    for error in (*errors, *unmarked):
-        if error is not None and error.code() in _AWAY:
-            raise KafkaException(error)
-    report.failed += [
-        (letter.place, f"was sent, but that cannot be remembered: {error.str()}")
-        for letter, error in zip(sent, unmarked, strict=True)
-        if error is not None
-    ]
+    for letter, error in zip([*group, *sent], [*errors, *unmarked], strict=True):
+        if error is not None:
+            report.failed.append((letter.place, error.str()))
+    return not any(error and error.code() in _AWAY for error in (*errors, *unmarked))
 
 
 def _original(letter: DeadLetter) -> _Record:
