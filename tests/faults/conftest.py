@@ -21,25 +21,32 @@ from support.scene import Scene
 _GIVEN = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 
 
-def ours() -> dict[str, str]:
-    """Return the environment without servers that are not ours to harm."""
+@pytest.fixture(scope="session")
+def own_environment() -> dict[str, str]:
+    """The environment without servers that are not ours to harm."""
     return {name: value for name, value in os.environ.items() if name not in _GIVEN}
 
 
 @pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterator[KafkaServer]:
+def own_kafka(
+    tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path, own_environment: dict[str, str]
+) -> Iterator[KafkaServer]:
     """A real Kafka that may be killed."""
-    with local_kafka(tmp_path_factory.mktemp("kafka"), environ=ours(), jars=kafka_jars) as server:
+    with local_kafka(
+        tmp_path_factory.mktemp("kafka"), environ=own_environment, jars=kafka_jars
+    ) as server:
         if not server.is_real:
             pytest.skip(f"no real Kafka: {server.description}")
         yield server
 
 
 @pytest.fixture(scope="module")
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def own_postgres(
+    tmp_path_factory: pytest.TempPathFactory, own_environment: dict[str, str]
+) -> Iterator[PostgresServer]:
     """A real Postgres that may be killed."""
     folder = tmp_path_factory.mktemp("postgres")
-    with local_postgres(folder, environ=ours(), keep=False) as server:
+    with local_postgres(folder, environ=own_environment, keep=False) as server:
         yield server
 
 

@@ -9,11 +9,9 @@ import time
 
 import pytest
 
-from support.scene import Scene, database_away
+from support.scene import SUPERVISED, Scene, database_away
 
 pytestmark = pytest.mark.fault
-SUPERVISED = {"INTENTLOOP_INSTANCE_ID": "supervised"}
-"""A supervisor starts it again under the same name, so that nobody waits for the dead one."""
 IN_TRANSACTION = [
     "store.before_copy",
     "store.after_copy",

@@ -18,6 +18,8 @@ from support.traffic import Message, hostile_traffic
 
 RECOVERY_SECONDS = 10.0
 PACE = 300.0
+SUPERVISED = {"INTENTLOOP_INSTANCE_ID": "supervised"}
+"""A supervisor starts it again under the same name, so that nobody waits for the dead one."""
 
 
 @dataclass
@@ -65,12 +67,17 @@ class Scene:
         """Return how many records the store accounts for; 0 while it is away."""
         return accounted(self.url)
 
-    def recovers(self, limit: float = RECOVERY_SECONDS) -> None:
-        """The fault is over: what was accepted so far must be stored within the limit."""
-        since, wanted = time.monotonic(), self.history.accepted
+    def recovers(self, limit: float = RECOVERY_SECONDS, *, since: float | None = None) -> None:
+        """The fault is over, now or `since`: all accepted so far is stored within the limit."""
+        since, wanted = since or time.monotonic(), self.history.accepted
         seconds = recovery_seconds(self.eventually, self.url, wanted, since, max(30.0, 2 * limit))
         self.figure("recovery_seconds", round(seconds, 2))
         assert seconds < limit, f"recovered after {seconds:.1f} s only"
+
+    def takes_again(self, timeout: float = 20) -> None:
+        """Wait until the broker accepts records again."""
+        before = self.history.accepted
+        self.eventually(lambda: self.history.accepted > before, timeout, "Kafka takes records")
 
     def ends_well(self) -> Verdict:
         """Stop the traffic, wait until all is stored, and let the oracle judge."""

@@ -1,0 +1,98 @@
+"""A broker that dies, stalls, or cannot be reached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from intentloop_devstack import KafkaServer, UnavailableError, local_kafka
+from intentloop_devstack.ports import free_port
+from support.proxy import Proxy
+from support.scene import Scene
+
+pytestmark = pytest.mark.fault
+FAULT_SECONDS = 10.0
+"""How long the fault lasts; nothing is waited for."""
+
+
+@pytest.fixture(scope="module")
+def proxied_kafka(
+    tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path, own_environment: dict[str, str]
+) -> Iterator[tuple[KafkaServer, Proxy]]:
+    """A broker with two doors: clients take the first, workers the one behind the proxy."""
+    port = free_port()
+    try:
+        with local_kafka(
+            tmp_path_factory.mktemp("kafka"),
+            environ=own_environment,
+            prefer="java",
+            jars=kafka_jars,
+            proxy_port=port,
+        ) as server:
+            proxy = Proxy(f"kafka://{server.behind_proxy}", port)
+            yield server, proxy
+            proxy.stop()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def kafka(proxied_kafka: tuple[KafkaServer, Proxy]) -> KafkaServer:
+    return proxied_kafka[0]
+
+
+@pytest.fixture
+def road(proxied_kafka: tuple[KafkaServer, Proxy], worker_environment: dict[str, str]) -> Proxy:
+    """The only road between workers and the broker."""
+    proxy = proxied_kafka[1]
+    worker_environment["KAFKA_BOOTSTRAP_SERVERS"] = proxy.url.removeprefix("kafka://")
+    return proxy
+
+
+def die(server: KafkaServer) -> None:
+    server.kill()
+    server.restart()
+
+
+def restart(server: KafkaServer) -> None:
+    server.restart()
+
+
+def freeze(server: KafkaServer) -> None:
+    server.pause()
+    time.sleep(FAULT_SECONDS)
+    server.resume()
+
+
+@pytest.mark.parametrize("harm", [die, restart, freeze])
+def test_broker_harmed(
+    scene: Scene, kafka: KafkaServer, harm: Callable[[KafkaServer], None]
+) -> None:
+    worker = scene.start_worker()
+    scene.traffic()
+    scene.flows()
+
+    harm(kafka)
+    ended = time.monotonic()
+
+    scene.takes_again()
+    scene.recovers(since=ended)
+    scene.ends_well()
+    assert worker.process.poll() is None
+
+
+def test_network_cut_between_worker_and_broker(road: Proxy, scene: Scene) -> None:
+    worker = scene.start_worker()
+    scene.traffic()
+    scene.flows()
+
+    road.close_road()
+    time.sleep(FAULT_SECONDS)
+    road.open_road()
+
+    scene.recovers()
+    scene.ends_well()
+    assert worker.process.poll() is None
