@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench lock docs clean
+.PHONY: help install demo up test faults check bench lock docs clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -28,8 +28,11 @@ demo: $(STAMP) ## real events through Kafka, Faust and Postgres, ending with a r
 up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 	$(BIN)/intentloop up
 
-test: $(STAMP) ## all tests
-	$(BIN)/pytest
+test: $(STAMP) ## all tests but the slowest faults
+	$(BIN)/pytest -m "not slow_fault"
+
+faults: $(STAMP) ## every fault, the slowest too
+	$(BIN)/pytest tests/faults
 
 check: $(STAMP) ## lint, types, layers
 	$(BIN)/ruff check .
