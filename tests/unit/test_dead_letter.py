@@ -109,13 +109,14 @@ def test_its_files_are_on_disk_and_private_before_it_answers(tmp_path: Path) -> 
 
     def sync(descriptor: int) -> None:
         os.fsync(descriptor)
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path, [each.name for each in path.iterdir()] if path.is_dir() else None))
 
     quarantine = Quarantine(tmp_path / "quarantine", sync=sync)
     name = str(quarantine.keep(letter()).quarantine)
 
-    assert synced.index(quarantine.folder / f"{name}.part") < len(synced) - 1
-    assert synced[-1] == quarantine.folder
+    assert (quarantine.folder / f"{name}.part", None) in synced
+    assert synced[-1] == (quarantine.folder, [name])
     assert (quarantine.folder / name).stat().st_mode & 0o077 == 0
     assert [path.name for path in quarantine.folder.iterdir()] == [name]
 

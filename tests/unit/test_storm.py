@@ -130,7 +130,7 @@ def test_what_the_database_refuses_is_judged_by_its_share_of_the_transactions(gr
 
     transactions(0.4)
     with pytest.raises(StormError, match="refused_by_database"):
-        transactions(0.7)
+        transactions(0.6)
 
 
 def test_refusals_and_rejections_have_windows_of_their_own() -> None:
