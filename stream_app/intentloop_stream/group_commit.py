@@ -298,4 +298,5 @@ def _from_thread(publish: Publish) -> Callable[[Sequence[DeadLetter]], None]:
 
 async def back_off(attempt: int) -> None:
     """Wait before the store is tried again: longer each time, 5 s at the most."""
-    await asyncio.sleep(min(0.05 * 2**attempt, _MAX_BACKOFF_SECONDS))
+    # Bounded before it is raised: after an hour the power would be too large for a float.
+    await asyncio.sleep(min(0.05 * 2 ** min(attempt, 10), _MAX_BACKOFF_SECONDS))
