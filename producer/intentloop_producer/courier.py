@@ -44,8 +44,8 @@ class Courier:
         hurry = self._is_closing or bool(self._flushes)
         self._outbox.pump(0 if taken == _GROUP else POLL_SECONDS, hurry=hurry)
         self._intake.is_full = self._outbox.is_full
-        self._answer_flushes()
         self._report.tick(dropped=self._tally.dropped, why=self._intake.why_dropped)
+        self._answer_flushes()
 
     def _is_over(self) -> bool:
         is_done = self._is_closing and self._outbox.is_settled(self._outbox.mark)

@@ -29,6 +29,8 @@ MEGABYTE = 1_000_000
 _LARGEST_SEGMENT = MEGABYTE
 _SEGMENTS = 8
 """A full journal has at least so many segments, and removes what is settled at that grain."""
+_BRIM = 0.9
+"""From this share of the bound on, what is left is for what was accepted already."""
 _READ_LINES = 1_000
 
 
@@ -83,6 +85,11 @@ class Journal:
     def size(self) -> int:
         """Bytes on disk."""
         return sum(segment.size for segment in self._segments)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing should be accepted now; what was accepted before still fits in."""
+        return self.size >= self._max_bytes * _BRIM
 
     @property
     def kept(self) -> int:

@@ -42,11 +42,12 @@ class JournalFolder:
 
         Raises ImportError on a system without file locks.
         """
+        lock = _lock()
         _make_root(root)
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         unfinished = root / f"{_UNFINISHED}{name}"
         unfinished.mkdir(_PRIVATE_FOLDER)
-        descriptor = _locked(unfinished / _LOCK, os.O_CREAT)
+        descriptor = _locked(unfinished / _LOCK, lock, os.O_CREAT)
         if descriptor is None:
             raise FileNotFoundError(f"{unfinished} was removed while it was being made")
         try:
@@ -77,8 +78,9 @@ def orphans(root: Path) -> Iterator[JournalFolder]:
     """
     paths = sorted(root.iterdir()) if root.is_dir() else []
     for path in paths:
-        descriptor = None if path.name.startswith(_UNFINISHED) else _locked(path / _LOCK)
-        if descriptor is None:
+        if path.name.startswith(_UNFINISHED):
+            continue
+        if (descriptor := _locked(path / _LOCK, _lock())) is None:
             continue
         folder = JournalFolder(path, descriptor)
         try:
@@ -110,17 +112,22 @@ def _make_root(root: Path) -> None:
         root.mkdir(_PRIVATE_FOLDER, exist_ok=True)
 
 
-def _locked(path: Path, flags: int = 0) -> int | None:
-    """Return the descriptor of a lock, None when another process holds it or there is none."""
-    # Not every system has it; one without goes on without a journal.
+def _lock() -> Callable[[int], None]:
+    """Return what locks a file, or raises BlockingIOError when somebody else has locked it."""
+    # Not every system has this; a bot on one without goes on without a journal.
     import fcntl
 
+    return lambda descriptor: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _locked(path: Path, lock: Callable[[int], None], flags: int = 0) -> int | None:
+    """Return the descriptor of a lock, None when another process holds it or there is none."""
     try:
         descriptor = open_unshared(path, os.O_RDWR | flags, PRIVATE_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except BlockingIOError:
         close_descriptor(descriptor)
         return None

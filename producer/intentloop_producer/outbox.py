@@ -32,8 +32,6 @@ class Outbox:
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.is_full = False
-        """Whether the journal has no room: nothing should be accepted now."""
         self._journal = journal
         self._sender = Sender(transport, self._release, report, tally, clock)
         self._rule = rule
@@ -47,6 +45,12 @@ class Outbox:
     def wants_more(self) -> bool:
         """Whether to add events now, and not leave them in the queue."""
         return not self._held and (self._can_store or self._sender.has_room)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the journal has no room: nothing should be accepted now."""
+        journal = self._journal if self._can_store else None
+        return journal is not None and (journal.is_full or bool(self._held))
 
     @property
     def mark(self) -> int:
@@ -114,10 +118,8 @@ class Outbox:
             journal.hand_out(segment)
             self._sender.enqueue(self._held[:stored], segment)
         del self._held[:stored]
-        self.is_full = bool(self._held)
 
     def _without_journal(self, error: Exception) -> None:
-        self.is_full = False
         self._journal_at = self._clock() + JOURNAL_RETRY_SECONDS
         self._report.without_journal(str(error))
 
