@@ -137,7 +137,7 @@ def export(
     with _failures():
         written, cut = _export(unfinished, _letters(reason=reason, since=since))
         unfinished.replace(file)
-    out.print(f"{written} dead letters are in {file}.", markup=False, soft_wrap=True)
+    out.print(f"Dead letters in {file}: {written}.", markup=False, soft_wrap=True)
     if cut:
         fail(
             f"{cut} of them are truncated, because their quarantine files are not on this machine: "
@@ -201,10 +201,10 @@ def _originals(letters: Iterator[Found]) -> Iterator[DeadLetter]:
 
 def _tell(report: RetryReport, *, dry_run: bool) -> None:
     sent = ", ".join(f"{reason} {count}" for reason, count in report.sent.most_common())
-    verb = "would be sent" if dry_run else "were sent"
-    out.print(f"{report.sent.total()} letters {verb}{f': {sent}' if sent else ''}.")
+    verb = "would be sent again" if dry_run else "sent again"
+    out.print(f"{report.sent.total()} {verb}{f': {sent}' if sent else ''}.")
     if report.retried_before:
-        out.print(f"{report.retried_before} were retried before.")
+        out.print(f"{report.retried_before} retried before.")
     for place, error in report.failed[:_SHOWN_FAILURES]:
         says = f"Partition {place.partition}, offset {place.offset}: {error}"
         err.print(dlq_view.printable(says), style="red", markup=False, soft_wrap=True)

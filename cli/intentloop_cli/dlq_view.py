@@ -52,7 +52,7 @@ class Overview:
     def summary(self) -> str:
         """Return how many letters there are, by reason."""
         reasons = ", ".join(f"{reason} {count}" for reason, count in self.counts.most_common())
-        return f"{self.counts.total()} dead letters: {reasons}. {len(self.shown)} shown."
+        return f"Dead letters: {self.counts.total()} ({reasons}), {len(self.shown)} shown."
 
 
 def description(letter: DeadLetter, *, is_whole: bool, reveal: bool) -> str:

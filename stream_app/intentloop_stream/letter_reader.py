@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from intentloop_schemas import DeadLetter, dead_letter_topic
 from intentloop_schemas.kafka import KafkaSettings
 
-_TIMEOUT_SECONDS = 10.0
+_SILENCE_SECONDS = 10.0
+_METADATA_SECONDS = 5.0
 _POLL_SECONDS = 1.0
 _PREFETCH_KILOBYTES = 16 * 1024
 _PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
@@ -94,7 +95,7 @@ def _bounds(
     consumer: Consumer, topic: str, since: int | None
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Return by partition the first offset to read and the end, for partitions with records."""
-    metadata = consumer.list_topics(topic, _TIMEOUT_SECONDS).topics[topic]
+    metadata = consumer.list_topics(topic, _METADATA_SECONDS).topics[topic]
     if metadata.error:
         raise TopicMissingError(
             f"the topic {topic} does not exist: run `intentloop topics create`"
@@ -104,11 +105,11 @@ def _bounds(
     starts, ends = {}, {}
     for partition in metadata.partitions:
         start, end = consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), _TIMEOUT_SECONDS
+            TopicPartition(topic, partition), _METADATA_SECONDS
         )
         if since is not None:
             wanted = [TopicPartition(topic, partition, since)]
-            found = consumer.offsets_for_times(wanted, _TIMEOUT_SECONDS)[0].offset
+            found = consumer.offsets_for_times(wanted, _METADATA_SECONDS)[0].offset
             start = end if found < 0 else found
         if start < end:
             starts[partition], ends[partition] = start, end
@@ -129,7 +130,7 @@ def _until(consumer: Consumer, ends: dict[int, int]) -> Iterator[Message]:
 
 def _next(consumer: Consumer) -> Message:
     """Return the next record, or the end of a partition, which has an error for a value."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline = time.monotonic() + _SILENCE_SECONDS
     while time.monotonic() < deadline:
         message = consumer.poll(_POLL_SECONDS)
         if message is None:

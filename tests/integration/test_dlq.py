@@ -97,7 +97,7 @@ def test_what_a_worker_rejects_is_listed_shown_exported_and_retried(
 
     listed = dlq("list")
     assert listed.exit_code == 0
-    assert "4 dead letters: invalid_json 2" in listed.stdout
+    assert "Dead letters: 4 (invalid_json 2" in listed.stdout
     assert "+91******3210" in listed.stdout
     shown = dlq("show", str(rejected[0].partition()), str(rejected[0].offset()))
     assert '"confidence": 1.5' in shown.stdout
@@ -118,20 +118,20 @@ def test_what_a_worker_rejects_is_listed_shown_exported_and_retried(
     assert [line["timestamp"] for line in lines] == [now + n for n in range(4)]
     assert file.stat().st_mode & 0o077 == 0
 
-    assert "4 letters would be sent" in dlq("retry", "--dry-run").stdout
+    assert "4 would be sent again" in dlq("retry", "--dry-run").stdout
     assert len(sent_again(kafka, conversations)) == 4
-    assert "4 letters were sent" in dlq("retry").stdout
+    assert "4 sent again" in dlq("retry").stdout
     again = sent_again(kafka, conversations)[4:]
     assert list(map(original, again)) == list(map(original, rejected))
     second = dlq("retry")
     assert second.exit_code == 0
-    assert "0 letters were sent.\n4 were retried before." in second.stdout
+    assert "0 sent again.\n4 retried before." in second.stdout
     assert len(sent_again(kafka, conversations)) == 8
 
     start_worker(BATCH_SIZE="1")
     eventually(lambda: tables.accounted(database_url) == 8, 60, "they are rejected again")
-    assert "8 dead letters" in dlq("list").stdout
-    assert "4 letters would be sent" in dlq("retry", "--dry-run").stdout
+    assert "Dead letters: 8 " in dlq("list").stdout
+    assert "4 would be sent again" in dlq("retry", "--dry-run").stdout
 
 
 def test_when_the_cause_is_mended_a_retry_stores_the_event(
@@ -171,10 +171,10 @@ def test_a_letter_that_came_twice_counts_and_is_retried_once(
     first, other = letter(conversations, 0), letter(conversations, 1)
     write_letters(kafka, [first, other, first])
 
-    assert "2 dead letters" in dlq("list").stdout
-    assert "2 letters were sent" in dlq("retry").stdout
+    assert "Dead letters: 2 " in dlq("list").stdout
+    assert "2 sent again" in dlq("retry").stdout
     write_letters(kafka, [other])
-    assert "0 letters were sent" in dlq("retry").stdout
+    assert "0 sent again" in dlq("retry").stdout
     assert [original(m) for m in sent_again(kafka, conversations)] == [
         (1, each.key, each.value, each.timestamp) for each in (first, other)
     ]
@@ -184,11 +184,11 @@ def test_a_recreated_topic_s_letter_at_the_same_place_is_another(
     kafka: Any, conversations: str, dlq: Dlq
 ) -> None:
     write_letters(kafka, [letter(conversations)])
-    assert "1 letters were sent" in dlq("retry").stdout
+    assert "1 sent again" in dlq("retry").stdout
 
     write_letters(kafka, [letter(conversations, timestamp=1_770_000_000_000, value=b"other")])
 
-    assert "1 letters were sent" in dlq("retry").stdout
+    assert "1 sent again" in dlq("retry").stdout
     assert sent_again(kafka, conversations)[-1].value() == b"other"
 
 
@@ -216,7 +216,7 @@ def test_a_retry_takes_the_letters_asked_for_and_later_the_others(
     assert offsets() == [(0, 2), (1, 1)]
     dlq("retry", "--since", "1h", "--partition", "1")
     assert offsets() == [(0, 2), (1, 0), (1, 1)]
-    assert "3 were retried before" in dlq("retry").stdout
+    assert "3 retried before" in dlq("retry").stdout
     assert offsets() == [(0, 1), (0, 2), (1, 0), (1, 1)]
     assert "yes" in dlq("list", "--limit", "1").stdout
 
@@ -229,9 +229,9 @@ def test_what_kafka_does_not_take_back_is_told_and_stays_to_be_retried(
     result = dlq("retry")
 
     assert result.exit_code == 1
-    assert "1 letters were sent" in result.stdout
+    assert "1 sent again" in result.stdout
     assert "Partition 77, offset 0" in result.stderr
-    assert "1 letters would be sent" in dlq("retry", "--dry-run").stdout
+    assert "1 would be sent again" in dlq("retry", "--dry-run").stdout
 
 
 def test_list_chooses_by_reason_time_number_and_order(
@@ -261,7 +261,7 @@ def test_a_record_that_is_no_letter_is_told_and_passed_over(
 
     result = dlq("list")
 
-    assert "1 dead letters" in result.stdout
+    assert "Dead letters: 1 " in result.stdout
     assert "is no dead letter" in result.stderr
 
 

@@ -85,9 +85,9 @@ def test_it_is_quarantined_whole_and_the_worker_goes_on(
 
     left = dlq("retry", folder=elsewhere)
     assert left.exit_code == 1
-    assert "2 letters were sent" in left.stdout, left.stderr
+    assert "2 sent again" in left.stdout, left.stderr
     assert "on this machine" in left.stderr
-    assert "1 letters were sent" in dlq("retry").stdout
+    assert "1 sent again" in dlq("retry").stdout
     again = read_topic(kafka.bootstrap_servers, roomy_topic)[-1]
     assert (again.key(), again.value(), again.timestamp()[1]) == (b"+15550100", large, now)
 

@@ -146,5 +146,5 @@ def test_the_overview_shows_the_newest_or_oldest_and_counts_all(
     assert rows[0] == ["written", "partition", "offset", "reason", "retried", "sender", "error"]
     assert [row[3] for row in rows[1:]] == offsets
     assert [row[5] for row in rows[1:]] == ["yes" if n == "9" else "no" for n in offsets]
-    assert overview.summary() == "6 dead letters: invalid_event 6. 2 shown."
+    assert overview.summary() == "Dead letters: 6 (invalid_event 6), 2 shown."
     assert PHONE not in overview.table(set())
