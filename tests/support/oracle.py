@@ -23,8 +23,8 @@ import psycopg2
 from confluent_kafka import Producer
 
 from support import tables
-from support.proof import dead_letters
 from support.recompute import Expected, LogRecord, recompute
+from support.topic_reader import read_topic
 from support.traffic import EXPECT, Message
 
 _SYNC_SECONDS = 0.02
@@ -39,6 +39,8 @@ class History:
         self._file = path.open("ab+")
         self._turn = threading.Lock()
         self._written = 0
+        self.order = itertools.count()
+        """Numbers what is sent, by whatever client."""
         self.accepted = 0
 
     def add(self, sent: int, message: Message, partition: int, offset: int) -> None:
@@ -74,22 +76,28 @@ class Client:
     """Sends messages at a steady pace from a thread of its own, and keeps their history."""
 
     def __init__(
-        self, servers: str, topic: str, messages: Iterable[Message], history: History, pace: float
+        self,
+        servers: str,
+        topic: str,
+        messages: Iterable[Message],
+        history: History,
+        pace: float,
+        life: int,
     ) -> None:
         self._topic = topic
         self._messages = iter(messages)
         self._history = history
         self._pause = 1 / pace
         self._stop = threading.Event()
-        self._sent = itertools.count()
-        self.life = 0
+        self._life = life
         self._producer = Producer(
             {
                 "bootstrap.servers": servers,
                 "enable.idempotence": True,
                 "linger.ms": 5,
                 "compression.type": "lz4",
-                "message.max.bytes": 8_000_000,
+                "message.max.bytes": 100_000_000,
+                "topic.metadata.refresh.interval.ms": 1_000,
                 "reconnect.backoff.max.ms": 500,
                 "socket.timeout.ms": 5_000,
                 "log_level": 0,
@@ -101,21 +109,27 @@ class Client:
         self._thread.start()
         return self
 
-    def finish(self, timeout: float = 30) -> int:
-        """Send no more, wait until Kafka has everything, and return how many records that were."""
+    def stop(self) -> None:
+        """Send no more; what was sent is still brought to Kafka."""
         self._stop.set()
+
+    def finish(self, timeout: float = 60) -> int:
+        """Wait until Kafka has every message, and return how many records there are by now."""
         self._thread.join(timeout)
+        assert not self._thread.is_alive(), "there is still something to send"
         assert self._producer.flush(timeout) == 0, "Kafka did not take everything"
         self._history.sync()
         return self._history.accepted
 
     def send(self, message: Message) -> None:
         """Send one message now."""
-        sent, life = next(self._sent), self.life
+        sent = next(self._history.order)
 
         def settled(error: Any, record: Any) -> None:
             assert error is None, f"not accepted: {error}"
-            self._history.add(sent, message, record.partition() + life * _LIFE, record.offset())
+            self._history.add(
+                sent, message, record.partition() + self._life * _LIFE, record.offset()
+            )
 
         self._producer.produce(
             self._topic,
@@ -170,7 +184,7 @@ def judge(history: History, servers: str, topic: str, url: str, fallback: Path) 
     expected = recompute(_log(lines))
     verdict = Verdict(len(lines))
     _examples(verdict, expected, url)
-    _letters(verdict, expected, servers, topic)
+    _letters(verdict, expected, servers, topic, fallback)
     _windows(verdict, expected, url)
     verdict.inversions = _overtaken(lines) + _stored_out_of_order(url)
     verdict.unaccounted = len(lines) - tables.accounted(url)
@@ -224,14 +238,25 @@ def _examples(verdict: Verdict, expected: Expected, url: str) -> None:
     verdict.details += [f"differs {each}" for each in sorted(wrong)[:3]]
 
 
-def _letters(verdict: Verdict, expected: Expected, servers: str, topic: str) -> None:
-    """Dead letters come at least once; what counts is that each is there, and no other."""
+def _letters(
+    verdict: Verdict, expected: Expected, servers: str, topic: str, fallback: Path
+) -> None:
+    """Dead letters come at least once; what counts is that each is there whole, and no other."""
     wanted = {(p % _LIFE, offset, *what) for (p, offset), what in expected.dead.items()}
-    found = {(*place, *what) for place, what in dead_letters(servers, f"{topic}.dlq").items()}
+    found = {_letter(record, fallback) for record in read_topic(servers, f"{topic}.dlq")}
     verdict.lost += len(wanted - found)
     verdict.duplicated += len(found - wanted)
-    verdict.details += [f"dead letter missing: {each}" for each in sorted(wanted - found)[:3]]
-    verdict.details += [f"dead letter unwanted: {each}" for each in sorted(found - wanted)[:3]]
+    verdict.details += [f"no dead letter: {str(each)[:300]}" for each in list(wanted - found)[:3]]
+    verdict.details += [f"dead letter: {str(each)[:300]}" for each in list(found - wanted)[:3]]
+
+
+def _letter(record: Any, fallback: Path) -> tuple[int, int, bytes, bytes | None]:
+    """Return where a dead record stood, why it died, and its bytes, from the quarantine or here."""
+    headers = dict(record.headers())
+    value = record.value()
+    if name := headers.get("dlq.quarantine"):
+        value = (fallback / "quarantine" / name.decode()).read_bytes()
+    return int(headers["dlq.partition"]), int(headers["dlq.offset"]), headers["dlq.reason"], value
 
 
 def _windows(verdict: Verdict, expected: Expected, url: str) -> None:

@@ -43,11 +43,11 @@ class Scene:
         messages: Iterable[Message] | None = None,
         *,
         pace: float = PACE,
-        servers: str | None = None,
+        life: int = 0,
     ) -> Client:
         """Start a client that sends hostile traffic, or what is given, until the end."""
         client = Client(
-            servers or self.servers, self.topic, messages or self.hostile(), self.history, pace
+            self.servers, self.topic, messages or self.hostile(), self.history, pace, life
         )
         self.clients.append(client)
         return client.start()
@@ -62,6 +62,13 @@ class Scene:
         """Wait until so many more records are stored."""
         wanted = self.stored() + more
         self.eventually(lambda: self.stored() >= wanted, timeout, f"{wanted} records are stored")
+
+    def catches_up(self, timeout: float = 30) -> None:
+        """Wait until what is stored follows closely what was accepted."""
+        near = PACE / 2
+        self.eventually(
+            lambda: self.history.accepted - self.stored() < near, timeout, "no backlog is left"
+        )
 
     def stored(self) -> int:
         """Return how many records the store accounts for; 0 while it is away."""
@@ -82,6 +89,7 @@ class Scene:
     def ends_well(self) -> Verdict:
         """Stop the traffic, wait until all is stored, and let the oracle judge."""
         for client in self.clients:
+            client.stop()
             client.finish()
         total = self.history.accepted
         recovery_seconds(self.eventually, self.url, total, time.monotonic())
