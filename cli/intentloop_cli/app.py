@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
-from rich.console import Console
 
 from intentloop_cli import configuration, dlq, doctor
+from intentloop_cli.environment import (
+    FAILURE,
+    database_settings,
+    fail,
+    kafka_settings,
+    out,
+    read,
+)
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
-
-USAGE_ERROR = 2
-FAILURE = 1
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,10 +33,6 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
 
-out = Console()
-err = Console(stderr=True)
-
-S = TypeVar("S", bound=BaseSettings)
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 
 
@@ -48,7 +46,7 @@ def worker(
     from intentloop_stream.worker import run_worker
 
     configuration = Configuration(
-        _kafka(), _database(), _read(WorkerSettings), _read(SpoolSettings)
+        kafka_settings(), database_settings(), read(WorkerSettings), read(SpoolSettings)
     )
     configure_logs(log_level, for_person=sys.stderr.isatty())
     run_worker(configuration, log_level)
@@ -60,9 +58,9 @@ def migrate() -> None:
     from intentloop_sink import migrate as migrate_database
 
     try:
-        version = migrate_database(_database().required_url())
+        version = migrate_database(database_settings().required_url())
     except (DatabaseUnavailableError, SchemaError) as error:
-        _fail(str(error), FAILURE)
+        fail(str(error), FAILURE)
     out.print(f"The database is at version {version}.")
 
 
@@ -74,13 +72,13 @@ def create_topics(
     """Create the conversations topic and its dead-letter topic, unless they exist."""
     from intentloop_stream import topics
 
-    name = _read(WorkerSettings).topic
+    name = read(WorkerSettings).topic
     try:
         created = topics.create_topics(
-            _kafka(), name, partitions=partitions, replication=replication
+            kafka_settings(), name, partitions=partitions, replication=replication
         )
     except KafkaException as error:
-        _fail(f"Kafka did not create them: {error.args[0].str()}", FAILURE)
+        fail(f"Kafka did not create them: {error.args[0].str()}", FAILURE)
     for topic in created:
         out.print(f"Created {topic}.")
     if not created:
@@ -96,13 +94,13 @@ def settings(
     if markdown:
         sys.stdout.write(configuration.markdown())
     else:
-        out.print(configuration.table([_read(part) for part in configuration.PARTS]))
+        out.print(configuration.table([read(part) for part in configuration.PARTS]))
 
 
 @app.command("doctor")
 def diagnose() -> None:
     """Check broker, topics, database, schema, lag and clock; say what is wrong and what to do."""
-    findings = doctor.examine(_read(KafkaSettings), _read(DatabaseSettings), _read(WorkerSettings))
+    findings = doctor.examine(read(KafkaSettings), read(DatabaseSettings), read(WorkerSettings))
     out.print(doctor.table(findings))
     if any(not finding.well for finding in findings):
         raise typer.Exit(FAILURE)
@@ -118,13 +116,15 @@ def replay(
     from intentloop_sink import PostgresSink
     from intentloop_sink.spool import SpoolError
 
-    folder = _read(SpoolSettings).folder
-    window_seconds = _read(WorkerSettings).window_seconds
-    sink = PostgresSink(_database().required_url(), window_seconds=window_seconds, writer="replay")
+    folder = read(SpoolSettings).folder
+    window_seconds = read(WorkerSettings).window_seconds
+    sink = PostgresSink(
+        database_settings().required_url(), window_seconds=window_seconds, writer="replay"
+    )
     try:
         report = replaying.replay(folder, sink, dry_run=dry_run)
     except SpoolError as error:
-        _fail(str(error), FAILURE)
+        fail(str(error), FAILURE)
     out.print(replaying.table(report, folder) if report.writers else f"Nothing waits in {folder}.")
     if not dry_run and not report.is_complete:
         raise typer.Exit(FAILURE)
@@ -144,43 +144,3 @@ def up(folder: Folder = Path("var")) -> None:
     from intentloop_demo.run import run_up
 
     raise typer.Exit(run_up(folder, os.environ, out))
-
-
-def _kafka() -> KafkaSettings:
-    kafka = _read(KafkaSettings)
-    if kafka.bootstrap_servers is None:
-        _fail(
-            "KAFKA_BOOTSTRAP_SERVERS is not set: give the brokers as host:port, separated by "
-            "commas. `intentloop up` starts local ones.",
-            USAGE_ERROR,
-        )
-    return kafka
-
-
-def _database() -> DatabaseSettings:
-    database = _read(DatabaseSettings)
-    if database.database_url is None:
-        _fail(
-            "DATABASE_URL is not set: give it as postgresql://user:password@host:5432/name. "
-            "`intentloop up` starts a local one.",
-            USAGE_ERROR,
-        )
-    return database
-
-
-def _read(part: type[S]) -> S:
-    """Read settings from the environment; a wrong one ends the command with status 2."""
-    try:
-        return part()
-    except ValidationError as error:
-        problems = (
-            f"{configuration.variable(part, str(detail['loc'][0]))}: "
-            f"{detail['msg'].removeprefix('Value error, ')}"
-            for detail in error.errors(include_input=False)
-        )
-        _fail("\n".join(problems), USAGE_ERROR)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    err.print(message, style="red", highlight=False, soft_wrap=True)
-    raise typer.Exit(status)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from intentloop_cli import configuration
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import DatabaseSettings
 
 USAGE_ERROR = 2
 FAILURE = 1
@@ -31,6 +32,18 @@ def kafka_settings() -> KafkaSettings:
             USAGE_ERROR,
         )
     return kafka
+
+
+def database_settings() -> DatabaseSettings:
+    """Return where the database is; without one the command ends with status 2."""
+    database = read(DatabaseSettings)
+    if database.database_url is None:
+        fail(
+            "DATABASE_URL is not set: give it as postgresql://user:password@host:5432/name. "
+            "`intentloop up` starts a local one.",
+            USAGE_ERROR,
+        )
+    return database
 
 
 def read(part: type[S]) -> S:

@@ -109,9 +109,7 @@ def decode(text: bytes) -> Batch:
 
 def encode_letter(letter: DeadLetter) -> bytes:
     """Return a dead letter as a line of JSON, with its original bytes."""
-    fields = letter.model_dump(exclude={"key", "value"})
-    fields |= {**_original("key", letter.key), **_original("value", letter.value)}
-    return _json(fields) + b"\n"
+    return letter.to_json() + b"\n"
 
 
 def _framed(text: bytes) -> bytes:
