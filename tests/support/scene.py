@@ -81,6 +81,10 @@ class Scene:
         self.figure("recovery_seconds", round(seconds, 2))
         assert seconds < limit, f"recovered after {seconds:.1f} s only"
 
+    def judge(self) -> Verdict:
+        """Let the oracle judge what is there now."""
+        return judge(self.history, self.servers, self.topic, self.url, self.fallback)
+
     def takes_again(self, timeout: float = 20) -> None:
         """Wait until the broker accepts records again."""
         before = self.history.accepted
@@ -94,7 +98,7 @@ class Scene:
         total = self.history.accepted
         recovery_seconds(self.eventually, self.url, total, time.monotonic())
         self.eventually(lambda: not self.segments(), 20, "no file waits in a spool")
-        verdict = judge(self.history, self.servers, self.topic, self.url, self.fallback)
+        verdict = self.judge()
         self.figure("accepted", verdict.accepted)
         verdict.require_exactly_once()
         return verdict

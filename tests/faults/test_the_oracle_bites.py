@@ -1,0 +1,110 @@
+"""Workers that break the promise in known ways: the oracle must find each of them out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from support import tables
+from support.oracle import Verdict
+from support.scene import SUPERVISED, Scene
+
+pytestmark = pytest.mark.fault
+
+RUN = """
+import sys
+from intentloop_cli import main
+sys.argv = ["intentloop", "worker"]
+main()
+"""
+ADVANCE_BEFORE_THE_EXAMPLES = """
+from intentloop_sink import transaction
+write = transaction.Transaction._write
+def too_early(self, cursor, prepared, ahead, shrunk):
+    done = transaction.Statement("COMMIT; BEGIN;", ())
+    transaction.send(cursor, [transaction._advance(ahead, self.writer), done])
+    write(self, cursor, prepared, ahead, shrunk)
+transaction.Transaction._write = too_early
+"""
+COUNT_DUPLICATES = """
+from intentloop_sink import transaction
+leave_out = transaction.leave_out_known
+def leave_out_but_count(cursor, prepared):
+    left = leave_out(cursor, prepared)
+    left.windows, left.hours = prepared.windows, prepared.hours
+    return left
+transaction.leave_out_known = leave_out_but_count
+"""
+LOOK_NOTHING_UP = """
+from intentloop_sink import transaction
+transaction.leave_out_known = lambda cursor, prepared: prepared
+"""
+ANY_ID_TWICE = 'ALTER TABLE "Example" DROP CONSTRAINT "Example_pkey"'
+
+
+@pytest.fixture
+def mutant(tmp_path: Path) -> Callable[[str], tuple[str, ...]]:
+    """A function that returns the command of a worker with a change made to it."""
+
+    def change(source: str) -> tuple[str, ...]:
+        script = tmp_path / "mutant.py"
+        script.write_text(source + RUN)
+        return (sys.executable, str(script))
+
+    return change
+
+
+def read_to_the_end(scene: Scene) -> Verdict:
+    """Wait until the store claims to have everything, right or wrong."""
+    sql = "SELECT coalesce(sum(next_position), 0) FROM ingest_offset"
+    accepted = scene.history.accepted
+    scene.eventually(lambda: tables.query(scene.url, sql) == [(accepted,)], 30, "all is read")
+    return scene.judge()
+
+
+def test_an_unchanged_worker_passes(scene: Scene, mutant: Callable[[str], tuple[str, ...]]) -> None:
+    scene.start_worker(command=mutant(""))
+    scene.traffic(islice(scene.hostile(), 1_000)).finish()
+
+    read_to_the_end(scene).require_exactly_once()
+
+
+def test_progress_before_the_commit_is_found_out(
+    scene: Scene, mutant: Callable[[str], tuple[str, ...]]
+) -> None:
+    command = mutant(ADVANCE_BEFORE_THE_EXAMPLES)
+    worker = scene.start_worker(
+        command=command, INTENTLOOP_FAILPOINT="store.after_copy:5", **SUPERVISED
+    )
+    client = scene.traffic()
+    scene.ended(worker)
+    scene.start_worker(command=command, **SUPERVISED)
+    client.stop()
+    client.finish()
+
+    assert read_to_the_end(scene).lost > 0
+
+
+def test_statistics_of_duplicates_are_found_out(
+    scene: Scene, mutant: Callable[[str], tuple[str, ...]]
+) -> None:
+    scene.start_worker(command=mutant(COUNT_DUPLICATES))
+    scene.traffic(islice(scene.hostile(), 2_000), pace=1_000).finish()
+
+    verdict = read_to_the_end(scene)
+    assert verdict.drift > 0
+    assert verdict.lost == verdict.duplicated == 0
+
+
+def test_duplicates_that_nobody_looks_up_are_found_out(
+    scene: Scene, mutant: Callable[[str], tuple[str, ...]]
+) -> None:
+    tables.query(scene.url, ANY_ID_TWICE)
+    scene.start_worker(command=mutant(LOOK_NOTHING_UP))
+    scene.traffic(islice(scene.hostile(), 2_000), pace=1_000).finish()
+
+    assert read_to_the_end(scene).duplicated > 0
