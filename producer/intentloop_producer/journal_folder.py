@@ -62,6 +62,12 @@ class JournalFolder:
         """Return the segments in it, oldest first."""
         return sorted(self.path.glob(_SEGMENTS))
 
+    def remove_empty_segments(self) -> None:
+        """Remove what a bot leaves that was killed while nothing waited. Raises OSError."""
+        for path in self.segments():
+            if not path.stat().st_size:
+                path.unlink()
+
     def release(self) -> None:
         """Let go of it, and remove it if nothing but the lock is in it. Never raises."""
         with suppress(OSError):
@@ -84,6 +90,7 @@ def orphans(root: Path) -> Iterator[JournalFolder]:
             continue
         folder = JournalFolder(path, descriptor)
         try:
+            folder.remove_empty_segments()
             if folder.segments():
                 yield folder
         finally:

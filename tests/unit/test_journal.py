@@ -355,6 +355,7 @@ def test_empty_folders_of_dead_processes_are_removed(root: Path, open_journal: O
     dead = root / "1-dead"
     dead.mkdir(parents=True)
     (dead / "lock").touch()
+    (dead / "1-1-dead.jsonl").touch()
     (root / "a file").touch()
     assert not has_orphans(root)
     assert open_journal().adopt() == 0

@@ -18,6 +18,7 @@ from intentloop_producer.counts import Tally
 from intentloop_producer.journal import Journal
 from intentloop_producer.outbox import ADOPTION_SECONDS, JOURNAL_RETRY_SECONDS, Outbox
 from intentloop_producer.report import Report
+from intentloop_producer.sender import MOST_READY
 from intentloop_producer.transport import Failure, Route
 from intentloop_schemas import CONVERSATIONS_TOPIC, Event, ReviewRule
 from support.shelf import Shelf
@@ -55,11 +56,11 @@ def log(logger: ConversationLogger, text: object, sender: str = "+15550100") -> 
 
 
 def on_disk(root: Path) -> list[str]:
-    """Return the texts in all journals, in the order of their segments."""
+    """Return the texts of the whole lines in all journals, in the order of their segments."""
     lines = [
         line
         for path in sorted(root.glob("*/*/*.jsonl"), key=lambda path: path.name)
-        for line in path.read_bytes().splitlines()
+        for line in path.read_bytes().rpartition(b"\n")[0].splitlines()
     ]
     return [json.loads(line)["event"]["messageText"] for line in lines]
 
@@ -145,20 +146,6 @@ def test_what_may_be_delivered_another_time_is_sent_again_in_order(
     assert logger.flush(10) == 0
     assert shelf.texts()[-6:] == numbers(6)
     assert logger.counts == Counts(6, 6, 0, 0, 0, 0)
-
-
-def test_flush_waits_for_what_was_logged_before_it_not_for_what_comes_after(
-    make: Make, shelf: Shelf
-) -> None:
-    logger = make()
-    log(logger, "before")
-    # Never idle: with each message that is settled another one is accepted.
-    taken = shelf.send
-    shelf.send = lambda *event: log(logger, "after") and taken(*event)  # type: ignore[method-assign]
-    logger.flush(10)
-    assert shelf.texts()[0] == "before"
-    shelf.send = taken  # type: ignore[method-assign]
-    assert logger.flush(10) == 0
 
 
 # After the end
@@ -366,13 +353,19 @@ class Clocked:
     def __init__(self, root: Path) -> None:
         self.now = 0.0
         self.shelf, self.tally = Shelf(), Tally()
-        self.journal = Journal(root, 1_000_000)
+        self.disk_is_broken = False
+        self.journal = Journal(root, 1_000_000, self._sync)
         report = Report("a shelf", 10, 30)
         self.outbox = Outbox(
             self.shelf, self.journal, ReviewRule(), report, self.tally, lambda: self.now
         )
 
-    def add(self, text: str) -> None:
+    def _sync(self, _descriptor: int) -> None:
+        if self.disk_is_broken:
+            raise OSError(5, "Input/output error")
+
+    def add(self, text: object) -> None:
+        text = str(text)
         fields = {"phoneNumber": "1", "messageText": text, "intent": "a", "confidence": 1}
         self.outbox.add(Event.model_validate({**fields, "timestamp": 1_698_345_600_000}))
         self.outbox.pump(0)
@@ -414,6 +407,50 @@ def test_who_has_nothing_else_to_do_sends_for_the_dead(root: Path) -> None:
     assert ours.tally.recovered == 1
     ours.outbox.pump(0)
     assert ours.journal.close() == 0
+
+
+def test_beyond_a_bound_events_are_on_disk_only(root: Path) -> None:
+    ours = Clocked(root)
+    ours.shelf.room.clear()
+    for number in range(MOST_READY + 500):
+        ours.add(number)
+    assert ours.journal.unread == 500
+    ours.shelf.room.set()
+    while not ours.outbox.is_settled(ours.outbox.mark):
+        ours.outbox.pump(0)
+    assert ours.shelf.texts() == numbers(MOST_READY + 500)
+
+
+def test_what_cannot_be_written_does_not_overtake_what_is_on_disk(root: Path) -> None:
+    ours = Clocked(root)
+    ours.shelf.room.clear()
+    for number in range(MOST_READY + 500):
+        ours.add(number)
+    ours.disk_is_broken = True
+    ours.add("in memory")
+    assert not ours.outbox.wants_more
+    ours.shelf.room.set()
+    while not ours.outbox.is_settled(ours.outbox.mark):
+        ours.outbox.pump(0)
+    assert ours.shelf.texts() == [*numbers(MOST_READY + 500), "in memory"]
+    assert ours.tally.unjournaled == 1
+
+
+def test_a_mark_is_passed_when_all_before_it_is_settled_whatever_comes_after(root: Path) -> None:
+    ours = Clocked(root)
+    ours.shelf.answers.clear()
+    ours.add("before")
+    ours.add("before too")
+    mark = ours.outbox.mark
+    ours.add("after")
+    first, second, third = ours.shelf.waiting
+    for settle, passed in ((third, False), (first, False), (second, True)):
+        settle(None)
+        assert ours.outbox.is_settled(mark) == passed
+    ours.add("last")
+    assert ours.outbox.is_settled(mark)
+    assert not ours.outbox.is_settled(ours.outbox.mark)
+    ours.journal.close()
 
 
 # Forks
