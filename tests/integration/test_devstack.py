@@ -243,9 +243,14 @@ def test_simultaneous_starts_in_one_folder_do_not_meet(tmp_path) -> None:
 
 
 PARENT = """
-import os, signal, sys
+import os, sys, time
 from pathlib import Path
 from intentloop_devstack import local_kafka, local_postgres
+
+def linger():
+    # In steps: a signal that comes just before a single long wait would not end it.
+    while True:
+        time.sleep(0.1)
 
 folder, jars, kafka_road = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 with (
@@ -254,9 +259,9 @@ with (
 ):
     child = os.fork() if sys.argv[4:] == ["fork"] else os.getpid()
     if not child:
-        signal.pause()
+        linger()
     print(child, kafka.pid, postgres.pid, postgres.url, postgres.data, flush=True)
-    signal.pause()
+    linger()
 """
 
 
