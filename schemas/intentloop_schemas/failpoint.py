@@ -6,7 +6,6 @@ INTENTLOOP_FAILPOINT names it: what a crash at that very moment does can then be
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -42,7 +41,8 @@ class _Fatal:
             self.nth -= 1
             is_now = self.nth == 0
         if is_now:
-            os.kill(os.getpid(), self.signal)
+            # To this thread: sent to the process, it would let this thread run on for a moment.
+            signal.pthread_kill(threading.get_ident(), self.signal)
 
 
 def from_setting(text: str) -> Failpoint:

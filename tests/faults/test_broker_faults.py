@@ -67,7 +67,14 @@ def freeze(server: KafkaServer) -> None:
     server.resume()
 
 
-@pytest.mark.parametrize("harm", [die, restart, freeze])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        die,
+        pytest.param(restart, marks=pytest.mark.slow_fault),
+        pytest.param(freeze, marks=pytest.mark.slow_fault),
+    ],
+)
 def test_broker_harmed(
     scene: Scene, kafka: KafkaServer, harm: Callable[[KafkaServer], None]
 ) -> None:

@@ -50,7 +50,14 @@ def freeze(server: PostgresServer) -> None:
     server.resume()
 
 
-@pytest.mark.parametrize("harm", [die, restart, freeze])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        die,
+        pytest.param(restart, marks=pytest.mark.slow_fault),
+        pytest.param(freeze, marks=pytest.mark.slow_fault),
+    ],
+)
 def test_database_harmed(
     scene: Scene, own_postgres: PostgresServer, harm: Callable[[PostgresServer], None]
 ) -> None:
@@ -82,6 +89,7 @@ def test_database_stopped_in_the_middle_of_a_commit(
     scene.ends_well()
 
 
+@pytest.mark.slow_fault
 def test_worker_killed_while_the_database_commits(
     scene: Scene, own_postgres: PostgresServer
 ) -> None:

@@ -43,7 +43,13 @@ def unrepeated(messages: Iterable[Message]) -> Iterator[Message]:
             yield message
 
 
-@pytest.mark.parametrize("offset", [0, 10_000_000], ids=["backward", "forward"])
+@pytest.mark.parametrize(
+    "offset",
+    [
+        pytest.param(0, id="backward", marks=pytest.mark.slow_fault),
+        pytest.param(10_000_000, id="forward"),
+    ],
+)
 def test_offsets_moved_by_hand(scene: Scene, admin: AdminClient, offset: int) -> None:
     worker = scene.start_worker()
     scene.traffic()
@@ -59,7 +65,14 @@ def test_offsets_moved_by_hand(scene: Scene, admin: AdminClient, offset: int) ->
     scene.ends_well()
 
 
-@pytest.mark.parametrize("state", ["stopped", "running", "unaware"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param("stopped", marks=pytest.mark.slow_fault),
+        "running",
+        pytest.param("unaware", marks=pytest.mark.slow_fault),
+    ],
+)
 def test_topic_recreated(scene: Scene, admin: AdminClient, state: str) -> None:
     """`unaware`: so fast that the worker may not see that the topic was gone."""
     worker = scene.start_worker(**NOTICE)
@@ -112,6 +125,7 @@ def test_partitions_added_while_running(scene: Scene, admin: AdminClient) -> Non
     scene.ends_well()
 
 
+@pytest.mark.slow_fault
 @pytest.mark.xfail(
     strict=True,
     reason="nothing of them is read for up to 300 s: create_app leaves Faust's default of "
@@ -128,6 +142,7 @@ def test_added_partitions_are_noticed_without_a_setting(scene: Scene, admin: Adm
     scene.eventually(lambda: tables.query(scene.url, new), 10, "the new partitions are read")
 
 
+@pytest.mark.slow_fault
 def test_an_idle_spell_with_a_cut_connection(scene: Scene) -> None:
     worker = scene.start_worker()
     scene.traffic(itertools.islice(scene.hostile(), 500)).finish()

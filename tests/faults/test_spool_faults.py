@@ -39,7 +39,10 @@ def empty(segment: Path) -> None:
     segment.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [tear, cut, corrupt, empty])
+@pytest.mark.parametrize(
+    "harm",
+    [*(pytest.param(harm, marks=pytest.mark.slow_fault) for harm in (tear, cut, empty)), corrupt],
+)
 def test_segment_harmed(scene: Scene, harm: Callable[[Path], None]) -> None:
     worker = scene.start_worker(**SUPERVISED)
     scene.traffic()
@@ -57,7 +60,9 @@ def test_segment_harmed(scene: Scene, harm: Callable[[Path], None]) -> None:
     scene.ends_well()
 
 
-@pytest.mark.parametrize("bound", FULL)
+@pytest.mark.parametrize(
+    "bound", ["bounded", pytest.param("file_size", marks=pytest.mark.slow_fault)]
+)
 def test_disk_full_while_the_database_is_away(scene: Scene, bound: str) -> None:
     worker = scene.start_worker(**FULL[bound])
     scene.traffic(pace=600)
