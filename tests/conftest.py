@@ -42,6 +42,12 @@ class MakeTopic(Protocol):
     def __call__(self, partitions: int = 4, config: Mapping[str, str] | None = None) -> str: ...
 
 
+@pytest.fixture(autouse=True)
+def journal_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the journals of loggers out of the project's folder, and apart from each other."""
+    monkeypatch.setenv("INTENTLOOP_JOURNAL_DIR", str(tmp_path / "journal"))
+
+
 @pytest.fixture(scope="session")
 def kafka_jars() -> Path:
     """Where Kafka's jars are kept: the same folder as the demo's."""

@@ -85,7 +85,11 @@ def open_session(
         running_parts(folder, environ, run, fresh=fresh, say=_saying(console)) as parts,
         _conversation_log(folder / "bot.log"),
         ConversationLogger(
-            LoggerSettings(enabled=True, topic=parts.topic.name), kafka=parts.topic.kafka
+            # A journal of this run's own: what an interrupted run left is not this run's traffic.
+            LoggerSettings(
+                enabled=True, topic=parts.topic.name, journal_dir=folder / "journal" / run
+            ),
+            kafka=parts.topic.kafka,
         ) as logger,
     ):
         # A model is trained at every start; its version says from what and when.
