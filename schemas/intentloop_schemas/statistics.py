@@ -130,10 +130,8 @@ def roll_up(
     """Return the same statistics in longer windows, of which the shorter ones are divisors."""
     longer: dict[WindowKey, WindowStatistics] = {}
     for key, statistics in windows.items():
-        target = key._replace(
-            window_start=window_start(key.window_start, window_seconds),
-            window_seconds=window_seconds,
-        )
+        start = window_start(key.window_start, window_seconds)
+        target = WindowKey(*key[:4], start, window_seconds)
         known = longer.get(target)
         longer[target] = known.merge(statistics) if known else statistics
     return longer
