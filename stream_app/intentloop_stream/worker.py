@@ -162,6 +162,8 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         datadir=Path(tempfile.gettempdir()) / "intentloop",
         consumer_group_instance_id=worker.instance_id,
         consumer_auto_offset_reset="earliest",
+        # Faust would notice added partitions and recreated topics after five minutes.
+        consumer_metadata_max_age_ms=3_000,
         # A worker that dies is noticed within this time, and everything it had moves on.
         broker_session_timeout=8.0,
         broker_heartbeat_interval=2.0,

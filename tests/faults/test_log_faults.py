@@ -18,8 +18,6 @@ from support.scene import Scene, end_sessions
 from support.traffic import Message, hostile_traffic
 
 pytestmark = pytest.mark.fault
-NOTICE = {"CONSUMER_METADATA_MAX_AGE_MS": "3000"}
-"""How long a worker believes what it knows of a topic; Faust's default is 5 minutes."""
 IDLE_SECONDS = 10.0
 """How long the silence lasts: longer than a session. Nothing is waited for."""
 
@@ -75,7 +73,7 @@ def test_offsets_moved_by_hand(scene: Scene, admin: AdminClient, offset: int) ->
 )
 def test_topic_recreated(scene: Scene, admin: AdminClient, state: str) -> None:
     """`unaware`: so fast that the worker may not see that the topic was gone."""
-    worker = scene.start_worker(**NOTICE)
+    worker = scene.start_worker()
     scene.traffic(itertools.islice(scene.hostile(), 600)).finish()
     scene.eventually(lambda: scene.stored() == scene.history.accepted, 20, "the first life")
     if state == "stopped":
@@ -111,7 +109,7 @@ def create_again(scene: Scene, admin: AdminClient) -> None:
 
 
 def test_partitions_added_while_running(scene: Scene, admin: AdminClient) -> None:
-    scene.start_worker(**NOTICE)
+    scene.start_worker()
     scene.traffic(unrepeated(scene.hostile()))
     scene.flows()
 
@@ -123,23 +121,6 @@ def test_partitions_added_while_running(scene: Scene, admin: AdminClient) -> Non
 
     scene.recovers()
     scene.ends_well()
-
-
-@pytest.mark.slow_fault
-@pytest.mark.xfail(
-    strict=True,
-    reason="nothing of them is read for up to 300 s: create_app leaves Faust's default of "
-    "consumer_metadata_max_age_ms as it is; with 3,000 they are read after 2.7 s",
-)
-def test_added_partitions_are_noticed_without_a_setting(scene: Scene, admin: AdminClient) -> None:
-    scene.start_worker()
-    scene.traffic(unrepeated(scene.hostile()))
-    scene.flows()
-
-    settled(admin.create_partitions([NewPartitions(scene.topic, 8)]))
-
-    new = "SELECT 1 FROM ingest_offset WHERE partition >= 4 AND next_position > 0"
-    scene.eventually(lambda: tables.query(scene.url, new), 10, "the new partitions are read")
 
 
 @pytest.mark.slow_fault
