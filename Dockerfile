@@ -23,6 +23,9 @@ COPY --from=build /opt/intentloop /opt/intentloop
 ENV PATH=/opt/intentloop/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /var/lib/intentloop
 USER intentloop
+# What waits in files while the database is away must outlive the container: mount a volume here.
+RUN mkdir var
+VOLUME /var/lib/intentloop/var
 # SIGTERM: the worker stores what is open, acknowledges it and leaves within 10 s.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["intentloop"]

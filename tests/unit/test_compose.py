@@ -202,3 +202,12 @@ def test_the_build_has_all_files_that_the_wheel_needs() -> None:
     kept = (ROOT / ".dockerignore").read_text().splitlines()
     assert {line.removeprefix("!") for line in kept if line.startswith("!")} == copied
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_what_waits_in_files_outlives_the_worker_s_container() -> None:
+    (volume,) = SERVICES["worker"]["volumes"]
+    folder = volume.split(":")[1]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"VOLUME {folder}\n" in dockerfile
+    workdir = folder.rsplit("/", 1)[0]
+    assert f"WORKDIR {workdir}\n" in dockerfile
