@@ -32,7 +32,7 @@ test: $(STAMP) ## all tests but the slowest faults
 	$(BIN)/pytest -m "not slow_fault"
 
 faults: $(STAMP) ## every fault, the slowest too
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -m "fault or slow_fault"
 
 check: $(STAMP) ## lint, types, layers
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from support import tables
 from support.oracle import Verdict
 from support.scene import SUPERVISED, Scene
 
-pytestmark = pytest.mark.fault
+pytestmark = pytest.mark.slow_fault
 
 RUN = """
 import sys

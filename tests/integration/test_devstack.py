@@ -243,9 +243,12 @@ def test_simultaneous_starts_in_one_folder_do_not_meet(tmp_path) -> None:
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from intentloop_devstack import local_kafka, local_postgres
+
+# Whatever runs in the background of a shell inherits that this signal is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def linger():
     # In steps: a signal that comes just before a single long wait would not end it.
