@@ -56,14 +56,12 @@ class Decoder:
     def _entry(self, record: Record, event: EventFields, watermark: Watermark) -> Entry:
         event_id = event.event_id or event_identity(event)
         timestamp = event.timestamp
-        late = watermark.is_late(timestamp, self.window_seconds)
-        watermark.observe(timestamp, record.timestamp)
         return Entry(
             event,
             event_id,
             example_id(event.dataset_id, event_id, timestamp),
             self.rule.reasons(event.intent, event.confidence, event.alternatives),
-            late,
+            watermark.pass_by(timestamp, record.timestamp, self.window_seconds * 1000),
             record,
         )
 
