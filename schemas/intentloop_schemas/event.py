@@ -21,7 +21,7 @@ MAX_TIMESTAMP_MS = 4_102_444_800_000
 
 _WITHOUT_NUL = r"^[^\x00]*$"
 _CHANNEL = r"^[a-z][a-z0-9_-]*$"
-_DATASET = r"^[a-z0-9-]{1,64}$"
+DATASET_PATTERN = r"^[a-z0-9-]{1,64}$"
 
 Sender = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_WITHOUT_NUL)]
 MessageText = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_WITHOUT_NUL)]
@@ -29,7 +29,7 @@ Intent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_WITHOUT_NUL)]
 Label = Annotated[str, StringConstraints(max_length=128, pattern=_WITHOUT_NUL)]
 Channel = Annotated[str, StringConstraints(max_length=64, pattern=_CHANNEL)]
-DatasetId = Annotated[str, StringConstraints(pattern=_DATASET)]
+DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 TimestampMs = Annotated[int, Field(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 

@@ -52,21 +52,22 @@ class Decoder:
             event = _validate_json(record.value)
         except ValidationError as error:
             return Rejection(record, _reason(error), explain(error))
-        return self._entry(record, event, watermark)
+        late = watermark.is_late(event.timestamp, self.window_seconds)
+        watermark.observe(event.timestamp, record.timestamp)
+        return to_entry(event, record, self.rule, late=late)
 
-    def _entry(self, record: Record, event: Event, watermark: Watermark) -> Entry:
-        event_id = event.event_id or event_identity(event)
-        timestamp = event.timestamp
-        late = watermark.is_late(timestamp, self.window_seconds)
-        watermark.observe(timestamp, record.timestamp)
-        return Entry(
-            event,
-            event_id,
-            example_id(event.dataset_id, event_id, timestamp),
-            self.rule.reasons(event.intent, event.confidence, event.alternatives),
-            late,
-            record,
-        )
+
+def to_entry(event: Event, record: Record, rule: ReviewRule, *, late: bool) -> Entry:
+    """Return a valid event with all that is derived from it."""
+    event_id = event.event_id or event_identity(event)
+    return Entry(
+        event,
+        event_id,
+        example_id(event.dataset_id, event_id, event.timestamp),
+        rule.reasons(event.intent, event.confidence, event.alternatives),
+        late,
+        record,
+    )
 
 
 def _reason(error: ValidationError) -> DeadLetterReason:
