@@ -59,6 +59,8 @@ class ClosedBy(StrEnum):
     SIZE = "size"
     TIME = "time"
     SHUTDOWN = "shutdown"
+    REQUEST = "request"
+    """One HTTP request is one batch."""
 
 
 class Source(StrEnum):

@@ -27,7 +27,7 @@ MAX_ALTERNATIVES = 20
 
 _WITHOUT_NUL = r"^[^\x00]*$"
 _CHANNEL = r"^[a-z][a-z0-9_-]*$"
-_DATASET = r"^[a-z0-9-]{1,64}$"
+DATASET_PATTERN = r"^[a-z0-9-]{1,64}$"
 
 
 def _text(max_length: int, min_length: int | None = 1) -> StringConstraints:
@@ -40,7 +40,7 @@ Intent = Annotated[str, _text(MAX_INTENT)]
 EventId = Annotated[str, _text(MAX_SENDER)]
 Label = Annotated[str, _text(MAX_LABEL, min_length=None)]
 Channel = Annotated[str, StringConstraints(max_length=64, pattern=_CHANNEL)]
-DatasetId = Annotated[str, StringConstraints(pattern=_DATASET)]
+DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 TimestampMs = Annotated[int, Field(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 

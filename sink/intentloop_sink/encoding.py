@@ -87,7 +87,8 @@ class LineEncoder:
     def line(self, entry: Entry) -> str:
         """Return the line of one entry, newline included."""
         event, event_id, example_id, reasons, _, record = entry
-        if record.value is None or b"\\" in record.value:
+        json = record.value
+        if json is None or b"\\" in json:
             return self._escaped_line(entry)
         sender = event.phone_number
         session, message, alternatives = event.session_id, event.message_id, event.alternatives

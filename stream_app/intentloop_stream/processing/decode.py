@@ -51,19 +51,21 @@ class Decoder:
             event = self._parser.parse(record.value)
         except ValidationError as error:
             return Rejection(record, _reason(error), explain(error))
-        return self._entry(record, event, watermark)
+        late = watermark.pass_by(event.timestamp, record.timestamp, self.window_seconds * 1000)
+        return to_entry(event, record, self.rule, late=late)
 
-    def _entry(self, record: Record, event: EventFields, watermark: Watermark) -> Entry:
-        event_id = event.event_id or event_identity(event)
-        timestamp = event.timestamp
-        return Entry(
-            event,
-            event_id,
-            example_id(event.dataset_id, event_id, timestamp),
-            self.rule.reasons(event.intent, event.confidence, event.alternatives),
-            watermark.pass_by(timestamp, record.timestamp, self.window_seconds * 1000),
-            record,
-        )
+
+def to_entry(event: EventFields, record: Record, rule: ReviewRule, *, late: bool) -> Entry:
+    """Return a valid event with all that is derived from it."""
+    event_id = event.event_id or event_identity(event)
+    return Entry(
+        event,
+        event_id,
+        example_id(event.dataset_id, event_id, event.timestamp),
+        rule.reasons(event.intent, event.confidence, event.alternatives),
+        late,
+        record,
+    )
 
 
 def _reason(error: ValidationError) -> DeadLetterReason:
