@@ -31,6 +31,7 @@ from intentloop_sink.outcome import (
 from intentloop_sink.prepared import Prepared, prepare
 from intentloop_sink.refusals import find_refused
 from intentloop_sink.stalled import ending_stalled_writers
+from intentloop_sink.suppression import Suppression
 from intentloop_sink.transaction import Timeouts, Transaction
 
 _ATTEMPTS = 4
@@ -87,6 +88,7 @@ class PostgresSink:
         self._failpoint = failpoint
         self._careful_until = float("-inf")
         self._encoder = LineEncoder()
+        self._suppression = Suppression()
         self._connection: Connection | None = None
         self._turn = threading.Lock()
 
@@ -176,6 +178,7 @@ class PostgresSink:
                 self._writer,
                 self._timeouts,
                 self._encoder,
+                self._suppression,
                 self._failpoint,
             )
             return transaction.run(prepared, careful=self.is_careful)
@@ -190,6 +193,8 @@ class PostgresSink:
         with self._session() as connection, connection.cursor() as cursor:
             cursor.execute(statements.BEGIN, self._timeouts.settings())
             refusals = find_refused(cursor, prepared)
+        # A dead letter would keep what must not be kept.
+        refusals = [r for r in refusals if not self._suppression.list.has(r.entry)]
         if refusals:
             return Refused(tuple(refusals))
         log.error("the database refuses a group, but none of its rows alone: %s", describe(error))

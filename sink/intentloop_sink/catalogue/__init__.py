@@ -18,6 +18,7 @@ from intentloop_sink.catalogue.examples import (
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter
 from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKey
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
+from intentloop_sink.catalogue.retention import Retention, SetRetention
 from intentloop_sink.catalogue.store import CatalogueStore
 
 __all__ = [
@@ -40,7 +41,9 @@ __all__ = [
     "Page",
     "PostgresCatalogue",
     "RenameDataset",
+    "Retention",
     "RevokeKey",
+    "SetRetention",
     "SlowQueryError",
     "StoredKey",
 ]

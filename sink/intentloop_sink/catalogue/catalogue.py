@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from intentloop_sink.catalogue.datasets import Datasets
 from intentloop_sink.catalogue.examples import Examples
 from intentloop_sink.catalogue.keys import Keys
+from intentloop_sink.catalogue.retention import Retentions
 
 
 class Catalogue:
@@ -31,3 +32,8 @@ class Catalogue:
     def keys(self) -> Keys:
         """API keys."""
         return Keys(self.connection)
+
+    @cached_property
+    def retentions(self) -> Retentions:
+        """How long datasets keep their examples."""
+        return Retentions(self.connection)
