@@ -117,16 +117,27 @@ class PostgresSink:
     def lines(
         self, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, OffsetLine] | Unavailable:
-        """Return where partitions stand; one that was never stored is absent. Blocks."""
+        """Return where partitions stand; one that was never stored is absent. Blocks.
+
+        Learns, too, who was erased: see `has_erased`.
+        """
         keys = {(p.topic_id, p.partition): p for p in partitions}
         if not keys:
             return {}
         try:
             with self._turn, self._session() as connection, connection.cursor() as cursor:
+                self._suppression.learn(cursor)
                 cursor.execute(statements.LINES, (tuple(keys),))
                 return {keys[row[:2]]: OffsetLine(*row[2:]) for row in cursor}
         except psycopg2.Error as error:
             return Unavailable(describe(error))
+
+    def has_erased(self, senders: Iterable[str], at: int) -> bool:
+        """Tell whether one of these senders was erased at a time, epoch ms, or later. Never blocks.
+
+        As far as is known from the last group that was stored, or the last look at `lines`.
+        """
+        return any(self._suppression.list.has_erased(sender, at) for sender in senders)
 
     def record_loss(self, partition: TopicPartition, next_position: int) -> Unavailable | None:
         """Record that the log no longer has what comes next in a partition, and skip it.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from operator import attrgetter
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
@@ -19,6 +20,7 @@ from intentloop_schemas import Batch, Entry
 
 _REMEMBERED_SENDERS = 65_536
 
+_VERSION = "SELECT version FROM suppression"
 _KEY = "SELECT key FROM suppression"
 _ERASED = """
 SELECT sender_hash, floor(extract(epoch FROM erased_at) * 1000)::bigint FROM erased_sender
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 
 def sender_hash(key: str, sender: str) -> str:
     """Return what is kept of an erased sender: HMAC-SHA-256 of what was stored, in hex."""
-    return hmac.digest(key.encode(), sender.encode(), "sha256").hex()
+    return hmac.digest(key.encode(), sender.encode(errors="surrogatepass"), "sha256").hex()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class SuppressionList:
     """By dataset: what is older is past its retention."""
     _senders: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
+    @cached_property
     def latest(self) -> int:
         """Return the time after which nothing is suppressed."""
         return max((*self.erased.values(), *self.horizons.values()), default=-1)
@@ -81,21 +84,23 @@ class Suppression:
 
     def __init__(self) -> None:
         self.list = SuppressionList()
-        self._latest = -1
+
+    def learn(self, cursor: Cursor) -> None:
+        """Read the list if it has changed."""
+        cursor.execute(_VERSION)
+        self.refresh(cursor, next(iter(cursor), (0,))[0])
 
     def refresh(self, cursor: Cursor, version: int) -> None:
         """Read the list again unless it is the one of a version."""
-        if version == self.list.version:
-            return
-        self.list = _read(cursor, version)
-        self._latest = self.list.latest()
+        if version != self.list.version:
+            self.list = _read(cursor, version)
 
     def apply(self, batches: Sequence[Batch]) -> Sequence[Batch]:
         """Return the batches with what must not be kept counted as rejected, as `suppressed`.
 
         A batch with nothing of that kind comes back as it is.
         """
-        if self._latest < 0:
+        if self.list.latest < 0:
             return batches
         kept = [self._apply(batch) for batch in batches]
         count = sum(map(_suppressed, kept)) - sum(map(_suppressed, batches))
@@ -105,7 +110,7 @@ class Suppression:
 
     def _apply(self, batch: Batch) -> Batch:
         # Live traffic is newer than anything on the list.
-        if _oldest(batch.entries) > self._latest:
+        if _oldest(batch.entries) > self.list.latest:
             return batch
         entries = [entry for entry in batch.entries if not self.list.has(entry)]
         gone = len(batch.entries) - len(entries)
@@ -117,11 +122,6 @@ class Suppression:
             rejected=batch.rejected + gone,
             suppressed=batch.suppressed + gone,
         )
-
-
-def any_erased(suppressed: SuppressionList, senders: Iterable[str], at: int) -> bool:
-    """Tell whether one of the senders that a record may be of was erased at a time or later."""
-    return any(suppressed.has_erased(sender, at) for sender in senders)
 
 
 def _oldest(entries: Sequence[Entry]) -> int:

@@ -116,7 +116,8 @@ def test_nothing_of_an_erased_sender_is_left_in_any_table(
 
     names = tables.query(
         database_url,
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+        "SELECT relname FROM pg_class "
+        "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
     )
     assert ("erased_sender",) in names
     for (name,) in names:
