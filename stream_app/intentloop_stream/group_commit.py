@@ -29,6 +29,7 @@ from intentloop_sink import (
     without,
 )
 from intentloop_sink.spool import Replayer, Spool, SpoolError, replay_all
+from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.dead_letters import refused_letter
 from intentloop_stream.storm import StormWatch
 
@@ -43,6 +44,9 @@ _RETRIES = 5
 """How often a group is tried again before it is spooled, when the database is well."""
 _RECONNECTS = 1
 """The same when it is away: a connection that was cut while idle shows only when it is used."""
+
+_STORE, _LOOKUP = "store", "lookup"
+"""Names of waits."""
 
 T = TypeVar("T")
 
@@ -64,6 +68,7 @@ class GroupCommit:
         on_stored: told up to where partitions are safe, in the store or in the spool.
         on_out_of_turn: called when the store stands elsewhere than this worker thought.
         storms: told what the store takes and refuses.
+        backpressure: told while neither store nor spool takes anything.
         failpoint: called as "ack.before", and in replay.
     """
 
@@ -76,6 +81,7 @@ class GroupCommit:
         on_stored: Callable[[Mapping[TopicPartition, int]], None],
         on_out_of_turn: Callable[[], Awaitable[None]],
         storms: StormWatch,
+        backpressure: Backpressure,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._sink = sink
@@ -84,6 +90,7 @@ class GroupCommit:
         self._on_stored = on_stored
         self._on_out_of_turn = on_out_of_turn
         self._storms = storms
+        self._backpressure = backpressure
         self._failpoint = failpoint
         self._waiting: deque[Batch] = deque()
         self._waiting_entries = 0
@@ -172,9 +179,11 @@ class GroupCommit:
         while batches:
             left = await self._attempt(batches, prepared, attempt)
             if left is batches:
+                self._backpressure.declare(_STORE, "neither database nor fallback takes anything")
                 attempt += 1
                 await back_off(attempt)
             else:
+                self._backpressure.end(_STORE)
                 batches, prepared = left, self._sink.prepare(left)
         self._storing = False
         await self._notify()
@@ -255,7 +264,9 @@ class GroupCommit:
         while True:
             result = await self._in_store_thread(call)
             if not isinstance(result, Unavailable):
+                self._backpressure.end(_LOOKUP)
                 return result
+            self._backpressure.declare(_LOOKUP, "the database does not say where it stands")
             attempt += 1
             log.warning("store_failed", error=result.error, attempt=attempt)
             await back_off(attempt)

@@ -17,6 +17,7 @@ from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
 from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import OffsetLine, PostgresSink
 from intentloop_sink.spool import Spool
+from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.dead_letters import rejected_letter
 from intentloop_stream.group_commit import GroupCommit, Publish
 from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
@@ -38,10 +39,13 @@ class _Assignment:
     """One partition while this worker holds it. A rebalance ends it, with its open batch."""
 
     batcher: PartitionBatcher
+    safe: int
+    """Everything below is stored or spooled."""
     unacknowledged: deque[tuple[int, Acknowledge]] = field(default_factory=deque)
 
     def acknowledge(self, next_position: int) -> None:
         """Acknowledge the chunks that end at or before a stored position."""
+        self.safe = max(self.safe, next_position)
         while self.unacknowledged and self.unacknowledged[0][0] <= next_position:
             self.unacknowledged.popleft()[1]()
 
@@ -57,10 +61,11 @@ class Pipeline:
         reposition: must lead to `assign` and a seek.
         earliest: the first offset that Kafka still has.
         clock: wall time in epoch ms.
+        backpressure: told while the pipeline waits for the store.
         failpoint: see `GroupCommit`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is wired to
         self,
         sink: PostgresSink,
         spool: Spool,
@@ -70,6 +75,7 @@ class Pipeline:
         reposition: Reposition,
         earliest: Callable[[TopicPartition], Awaitable[int]],
         clock: Callable[[], int],
+        backpressure: Backpressure,
         failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._decoder = Decoder(ReviewRule(settings.confidence_threshold), settings.window_seconds)
@@ -92,6 +98,7 @@ class Pipeline:
             on_stored=self._acknowledge,
             on_out_of_turn=reposition,
             storms=self._storms,
+            backpressure=backpressure,
             failpoint=failpoint,
         )
 
@@ -114,7 +121,8 @@ class Pipeline:
                     self._batch_ms,
                     line.next_position,
                     line.highest_timestamp,
-                )
+                ),
+                line.next_position,
             )
         return {p: a.batcher.position for p, a in self._assignments.items()}
 
@@ -144,6 +152,17 @@ class Pipeline:
         next_position = max(chunk.next_position, batcher.position)
         await self._commits.put(batcher.add(items, next_position, self._clock()))
         await self._commits.room()
+
+    def progress(self) -> dict[TopicPartition, tuple[int, int, int]]:
+        """Return of each assigned partition what is taken, due and safe: see `Standing`.
+
+        Any thread may ask.
+        """
+        now = self._clock()
+        return {
+            partition: (a.batcher.position, a.batcher.due_position(now), a.safe)
+            for partition, a in dict(self._assignments).items()
+        }
 
     async def run(self) -> None:
         """Store closed batches and close due ones, until cancelled."""

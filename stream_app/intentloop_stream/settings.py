@@ -54,3 +54,5 @@ class WorkerSettings(BaseSettings):
     """How many of the last records the share is of."""
     storm_stop: bool = Field(default=False, alias="INTENTLOOP_STORM_STOP")
     """In a storm, stop the worker instead of letting more records become dead letters."""
+    stall_seconds: float = Field(60, ge=0, le=86_400, alias="INTENTLOOP_STALL_SECONDS")
+    """End the worker when records wait and nothing has moved for so long, in seconds; 0: never."""

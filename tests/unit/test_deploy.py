@@ -87,9 +87,7 @@ def test_there_are_never_more_workers_than_partitions() -> None:
         m["metadata"]["name"] for m in manifests() if m["kind"] == "StatefulSet"
     }
     (trigger,) = scaling["spec"]["triggers"]
-    settings = dict(
-        line.split("=", 1) for line in (BASE / "settings.env").read_text().splitlines()
-    )
+    settings = dict(line.split("=", 1) for line in (BASE / "settings.env").read_text().splitlines())
     assert trigger["metadata"]["bootstrapServers"] == settings["KAFKA_BOOTSTRAP_SERVERS"]
     assert trigger["metadata"]["topic"] == settings["INTENTLOOP_TOPIC"]
     assert trigger["metadata"]["consumerGroup"] == settings["INTENTLOOP_GROUP"]
