@@ -1,4 +1,4 @@
-"""Senders made unreadable in what is printed: `+91******3210`."""
+"""Senders made unreadable in what is printed, whatever holds them."""
 
 from __future__ import annotations
 
@@ -6,32 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from intentloop_schemas.masking import PHONE, masked, masked_text
+
 _SENDER = "phoneNumber"
 _TIMES = frozenset({"timestamp"})
 """Fields whose numbers are as long as a phone number and are none."""
 _MIN_DIGITS = 7
-_MIN_LENGTH = 11
-_HEAD, _TAIL = 3, 4
-_SHORT_TAIL = 2
-# Seven digits or more, as people write them: with spaces, dots, dashes and brackets between.
-_PHONE = r"\+?\d(?:[ .()/-]{0,2}\d){6,}"
-_PHONE_TEXT = re.compile(_PHONE)
-_PHONE_BYTES = re.compile(_PHONE.encode())
-
-
-def masked(sender: str) -> str:
-    """Return a sender with its middle hidden; of a short one only the last characters remain."""
-    head, tail = (_HEAD, _TAIL) if len(sender) >= _MIN_LENGTH else (0, _SHORT_TAIL)
-    hidden = max(len(sender) - head - tail, 1)
-    return sender[:head] + "*" * hidden + sender[head + hidden :]
-
-
-def masked_text(text: str, senders: Iterable[str] = ()) -> str:
-    """Return a text without phone numbers and without the given senders."""
-    for sender in senders:
-        if sender:
-            text = text.replace(sender, masked(sender))
-    return _PHONE_TEXT.sub(lambda found: masked(found[0]), text)
+_PHONE_BYTES = re.compile(PHONE.encode())
 
 
 def masked_bytes(data: bytes, sender: bytes | None = None) -> bytes:
