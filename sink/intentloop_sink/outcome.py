@@ -32,6 +32,10 @@ class Stored:
     """Records that are not stored: they went to the dead letters, or are suppressed."""
     suppressed: int = 0
     """Of the rejected, those of erased senders and those past their dataset's retention."""
+    flagged: int = 0
+    """Of the stored, those that need review."""
+    batches: int = 0
+    """Batches of the configured size, as they were closed."""
     fenced: int = 0
     """Records that were left out because their positions had been stored before."""
 
