@@ -10,13 +10,14 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from intentloop_schemas import Batch, Entry
+from intentloop_sink.cuts import suppress
 
 _REMEMBERED_SENDERS = 65_536
 
@@ -113,15 +114,7 @@ class Suppression:
         if _oldest(batch.entries) > self.list.latest:
             return batch
         entries = [entry for entry in batch.entries if not self.list.has(entry)]
-        gone = len(batch.entries) - len(entries)
-        if not gone:
-            return batch
-        return replace(
-            batch,
-            entries=entries,
-            rejected=batch.rejected + gone,
-            suppressed=batch.suppressed + gone,
-        )
+        return suppress(batch, entries) if len(entries) < len(batch.entries) else batch
 
 
 def _oldest(entries: Sequence[Entry]) -> int:

@@ -1,5 +1,6 @@
 """The JSON fallback: batches wait on disk while the database is away, and are replayed in order."""
 
+from intentloop_sink.spool.erasure import SpoolErasure, erase_spools
 from intentloop_sink.spool.errors import SpoolError, SpoolFullError, SpoolHeldError
 from intentloop_sink.spool.replay import Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Run
@@ -16,11 +17,13 @@ __all__ = [
     "Replayer",
     "Run",
     "Spool",
+    "SpoolErasure",
     "SpoolError",
     "SpoolFullError",
     "SpoolHeldError",
     "SpoolSettings",
     "SpooledBatch",
     "WriterReport",
+    "erase_spools",
     "replay_all",
 ]
