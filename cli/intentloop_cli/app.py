@@ -11,7 +11,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, keys
+from intentloop_cli import configuration, dlq, doctor, erase, keys, retention
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -34,6 +34,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
+app.add_typer(retention.app, name="retention")
 
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 
@@ -154,6 +155,9 @@ def replay(
     out.print(replaying.table(report, folder) if report.writers else f"Nothing waits in {folder}.")
     if not dry_run and not report.is_complete:
         raise typer.Exit(FAILURE)
+
+
+app.command()(erase.erase)
 
 
 @app.command()

@@ -14,7 +14,8 @@ from intentloop_schemas.event import DatasetId
 from intentloop_sink.catalogue.edit import Edit
 from intentloop_sink.tables import retention
 
-Days = Annotated[int, Field(ge=1, le=36_500)]
+MAX_DAYS = 36_500
+Days = Annotated[int, Field(ge=1, le=MAX_DAYS)]
 
 
 @dataclass(frozen=True, slots=True)
