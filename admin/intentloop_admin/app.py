@@ -17,10 +17,12 @@ from intentloop_admin.http.context import RequestContext
 from intentloop_admin.routes import (
     conversations,
     datasets,
+    erasures,
     examples,
     health,
     intents,
     loggers,
+    retention,
     statistics,
 )
 from intentloop_admin.security.access import Requires
@@ -30,10 +32,12 @@ from intentloop_admin.services import Services
 ROUTERS = (
     conversations.router,
     datasets.router,
+    retention.router,
     examples.router,
     intents.router,
     statistics.router,
     loggers.router,
+    erasures.router,
     health.router,
 )
 """All that the API can do; each module under `routes/` is one resource."""

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import structlog
 
+from intentloop_admin.erasure import Whereabouts
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
@@ -23,6 +24,7 @@ from intentloop_admin.storage import Storage, in_files, in_postgres
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
 from intentloop_stream.settings import WorkerSettings
@@ -43,6 +45,8 @@ class Configuration:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     """The review rule, the windows and the topic are the worker's."""
+    pii: PiiSettings = field(default_factory=PiiSettings)
+    """Its key leads from a phone number to what is stored."""
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
@@ -130,8 +134,16 @@ def _storage(configuration: Configuration, spool: Spool) -> Storage:
     window_seconds = configuration.worker.window_seconds
     if url is None:
         return in_files(spool, window_seconds=window_seconds)
+    where = Whereabouts(
+        database_url=url.get_secret_value(),
+        fallback=configuration.spool.folder,
+        # They lie where the bots are.
+        journals=None,
+        kafka=configuration.kafka,
+        topic=configuration.worker.topic,
+    )
     return in_postgres(
-        url.get_secret_value(),
+        where,
         spool,
         writer=configuration.writer,
         window_seconds=window_seconds,

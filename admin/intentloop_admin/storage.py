@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from intentloop_admin.erasure import ErasureReport, Whereabouts, erase, erase_from_files
 from intentloop_admin.ingest import Sink
 from intentloop_admin.ingest.replay import adopt_orphans, replay
 from intentloop_admin.security.key_store import FileKeys, KeyStore, TableKeys
@@ -20,6 +21,14 @@ from intentloop_sink.spool import Spool
 
 Job = Callable[[ThreadPoolExecutor], Coroutine[Any, Any, None]]
 """Works until cancelled; gets the thread that stores, to take turns with it."""
+
+
+class Erase(Protocol):
+    """Erases senders, given as they are stored."""
+
+    def __call__(self, senders: Collection[str], *, dry_run: bool) -> ErasureReport:
+        """Erase them, or only look."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,13 +44,16 @@ class Storage:
     check: Callable[[], None]
     """Raises SchemaError or DatabaseUnavailableError unless all is as it should be."""
     close: Callable[[], None]
+    erase: Erase
+    """Erases senders everywhere. Raises DatabaseUnavailableError and OSError."""
     jobs: Sequence[Job] = ()
 
 
 def in_postgres(
-    url: str, spool: Spool, *, writer: str, window_seconds: int, failpoint: Failpoint
+    where: Whereabouts, spool: Spool, *, writer: str, window_seconds: int, failpoint: Failpoint
 ) -> Storage:
     """Return Postgres, with the spool for what it cannot take now. Connects to nothing."""
+    url = where.database_url
     sink = PostgresSink(url, window_seconds=window_seconds, writer=writer, failpoint=failpoint)
     catalogue = PostgresCatalogue(url)
     folder = spool.folder.parent
@@ -60,6 +72,7 @@ def in_postgres(
         fallback=spool,
         check=sink.check_schema,
         close=close,
+        erase=partial(erase, where),
         jobs=(
             partial(replay, spool, sink),
             lambda _: adopt_orphans(folder, sink),
@@ -84,4 +97,5 @@ def in_files(spool: Spool, *, window_seconds: int) -> Storage:
         fallback=None,
         check=lambda: None,
         close=stores.close,
+        erase=partial(erase_from_files, spool, catalogue),
     )

@@ -32,7 +32,7 @@ class Whereabouts:
     fallback: Path
     """FALLBACK_DIR: the spools, and the quarantine."""
     journals: Path | None
-    """The loggers' journals; None where there are none."""
+    """The loggers' journals; None when they are elsewhere."""
     kafka: KafkaSettings
     topic: str
 
@@ -81,7 +81,10 @@ class _Erasure:
         yield self._place("spools", sum(spool.events for spool in spools), note, left=held)
 
     def _journals(self) -> Iterator[Place]:
-        if self.where.journals is None or not self.where.journals.is_dir():
+        if self.where.journals is None:
+            yield Place("journals", note="not looked at: they are where the bots are")
+            return
+        if not self.where.journals.is_dir():
             yield Place("journals", note="none on this machine")
             return
         journals = erase_journals(self.where.journals, self.senders, dry_run=self.dry_run)

@@ -15,7 +15,7 @@ from intentloop_sink.catalogue.edit import Edit
 from intentloop_sink.tables import retention
 
 MAX_DAYS = 36_500
-Days = Annotated[int, Field(ge=1, le=MAX_DAYS)]
+Days = Annotated[int, Field(ge=1, le=MAX_DAYS, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

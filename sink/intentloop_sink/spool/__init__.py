@@ -5,7 +5,7 @@ from intentloop_sink.spool.errors import SpoolError, SpoolFullError, SpoolHeldEr
 from intentloop_sink.spool.replay import Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Run
 from intentloop_sink.spool.settings import SpoolSettings
-from intentloop_sink.spool.spool import Damage, Spool, SpooledBatch
+from intentloop_sink.spool.spool import Damage, Spool, SpooledBatch, find_in_spool
 from intentloop_sink.spool.sweep import Remainder, ReplayReport, WriterReport, replay_all
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "SpooledBatch",
     "WriterReport",
     "erase_spools",
+    "find_in_spool",
     "replay_all",
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from intentloop_sink.spool.errors import SpoolHeldError
 from intentloop_sink.spool.lock import LOCK_NAME
-from intentloop_sink.spool.spool import Spool, find
+from intentloop_sink.spool.spool import Spool, find_in_spool
 
 
 class SpoolErasure(NamedTuple):
@@ -30,11 +30,11 @@ def erase_spools(
     for lock in sorted(folder.glob(f"*/{LOCK_NAME}")):
         path = lock.parent
         if dry_run:
-            yield SpoolErasure(path.name, find(path, senders))
+            yield SpoolErasure(path.name, find_in_spool(path, senders))
             continue
         try:
             with Spool(folder, path.name) as spool:
                 erasure = SpoolErasure(path.name, spool.erase(senders))
         except SpoolHeldError:
-            erasure = SpoolErasure(path.name, find(path, senders), is_held=True)
+            erasure = SpoolErasure(path.name, find_in_spool(path, senders), is_held=True)
         yield erasure

@@ -354,7 +354,7 @@ class Spool:
         self._pending: Mapping[TopicPartition, Extent] = MappingProxyType(total(segments))
 
 
-def find(folder: Path, senders: Collection[str]) -> int:
+def find_in_spool(folder: Path, senders: Collection[str]) -> int:
     """Return how many events of senders are in a writer's folder. Its holder may go on."""
     segments = sum(find_in_segment(path, senders) for path in segment_paths(folder))
     others = sum(find_lines(path, clean) for path, clean in other_files(folder, senders))
