@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from intentloop_admin.stores import DatabaseStores, FileStores, Stores
 from intentloop_schemas.failpoint import Failpoint
 from intentloop_sink import PostgresSink
 from intentloop_sink.catalogue import FileCatalogue, FileReader, PostgresCatalogue
+from intentloop_sink.export import ExampleSource, PagedSource, SnapshotSource
 from intentloop_sink.file_sink import FileSink
 from intentloop_sink.spool import Spool
 
@@ -46,6 +49,8 @@ class Storage:
     close: Callable[[], None]
     erase: Erase
     """Erases senders everywhere. Raises DatabaseUnavailableError and OSError."""
+    snapshot: Callable[[], AbstractContextManager[ExampleSource]]
+    """Yields examples as they are now, to read them all. Raises DatabaseUnavailableError."""
     jobs: Sequence[Job] = ()
 
 
@@ -73,6 +78,7 @@ def in_postgres(
         check=sink.check_schema,
         close=close,
         erase=partial(erase, where),
+        snapshot=partial(_snapshot, catalogue),
         jobs=(
             partial(replay, spool, sink),
             lambda _: adopt_orphans(folder, sink),
@@ -98,4 +104,11 @@ def in_files(spool: Spool, *, window_seconds: int) -> Storage:
         check=lambda: None,
         close=stores.close,
         erase=partial(erase_from_files, spool, catalogue),
+        snapshot=lambda: nullcontext(PagedSource(catalogue.reading, datetime.now(UTC))),
     )
+
+
+@contextmanager
+def _snapshot(catalogue: PostgresCatalogue) -> Iterator[ExampleSource]:
+    with catalogue.snapshot() as (snapshot, now):
+        yield SnapshotSource(snapshot, now)

@@ -11,7 +11,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, erase, keys, retention
+from intentloop_cli import configuration, dlq, doctor, erase, export, keys, retention
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -157,6 +157,7 @@ def replay(
         raise typer.Exit(FAILURE)
 
 
+app.command()(export.export)
 app.command()(erase.erase)
 
 
