@@ -10,8 +10,9 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from rich.table import Table
 
-from intentloop_producer import LoggerSettings
+from intentloop_producer import BackendSettings, LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
@@ -22,6 +23,8 @@ PARTS: tuple[type[BaseSettings], ...] = (
     WorkerSettings,
     SpoolSettings,
     LoggerSettings,
+    BackendSettings,
+    PiiSettings,
 )
 
 

@@ -36,7 +36,7 @@ class Courier:
         """Deliver until the intake is closed, then until everything is settled or time is up."""
         try:
             # What dead processes have left was logged before any flush that is asked for now.
-            self._outbox.pump(0)
+            self._outbox.adopt()
             while not self._is_over():
                 self._step()
             self._vitals.finish(self._intake.time_left())

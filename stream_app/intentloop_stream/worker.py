@@ -13,6 +13,7 @@ from typing import Any
 
 import faust
 import structlog
+from confluent_kafka import KafkaException
 from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import TopicPartition
@@ -24,7 +25,7 @@ from intentloop_stream.configuration import Configuration
 from intentloop_stream.group_commit import adopt_orphans, back_off
 from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.quarantine import QUARANTINE, Quarantine
-from intentloop_stream.topics import topic_ids
+from intentloop_stream.topics import connect, topic_ids
 
 _SHUTDOWN_SECONDS = 8.0
 _MAX_RECORDS_PER_CHUNK = 5_000
@@ -50,6 +51,7 @@ class IntentloopApp(faust.App):
         """Check schema and fallback folder, then start the pipeline."""
         await super().on_start()
         _collect_seldom()
+        await self._check_broker()
         await self._check_schema()
         spool = self.configuration.spool
         quarantine = Quarantine(spool.folder / QUARANTINE)
@@ -124,6 +126,14 @@ class IntentloopApp(faust.App):
     async def _earliest(self, partition: TopicPartition) -> int:
         tp = TP(partition.topic, partition.partition)
         return int((await self.consumer.earliest_offsets(tp))[tp])
+
+    async def _check_broker(self) -> None:
+        """Say in plain words why Kafka cannot be used, before Faust says it in many."""
+        try:
+            await asyncio.to_thread(connect, self.configuration.kafka)
+        except KafkaException as error:
+            log.error("kafka_unusable", reason=error.args[0].str())  # noqa: TRY400 - it says all
+            raise
 
     async def _check_schema(self) -> None:
         attempt = 0
