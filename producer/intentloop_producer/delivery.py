@@ -75,7 +75,8 @@ class Delivery:
         rule = ReviewRule(settings.confidence_threshold)
         outbox = Outbox(transport, journal, rule, report, intake.tally, pii=self.pii)
         vitals = Vitals(intake, transport, self.route.transport, report, settings.report_seconds)
-        return Courier(intake, outbox, report, vitals, self.pii.key)
+        id_key = b"" if self.pii.mode is PiiMode.PLAIN else self.pii.key
+        return Courier(intake, outbox, report, vitals, id_key)
 
     def _journal(self) -> Journal | None:
         size = self.settings.journal_max_mb * MEGABYTE

@@ -104,6 +104,15 @@ def test_masking_comes_after_the_identity_of_a_message(make: Make, shelf: Shelf)
     ]
 
 
+def test_in_plain_mode_a_key_changes_nothing(make: Make, shelf: Shelf) -> None:
+    logger = make(PiiSettings(key=KEY))
+    log(logger, message_id="wamid.1", timestamp=1_698_345_600_000)
+    assert logger.flush(10) == 0
+    event = json.loads(shelf.taken[0][1])
+    assert event["eventId"] == message_event_id("whatsapp", PHONE, "wamid.1")
+    assert event["messageText"] == TEXT
+
+
 def test_with_a_key_the_id_of_a_message_cannot_be_reckoned_by_others(
     make: Make, shelf: Shelf
 ) -> None:
