@@ -6,6 +6,7 @@ Every other package imports this one; it imports none of them.
 from intentloop_schemas.batch import Batch, ClosedBy, Entry, Record, Source, TopicPartition
 from intentloop_schemas.dead_letter import DeadLetter, DeadLetterReason
 from intentloop_schemas.event import Alternative, Event, explain
+from intentloop_schemas.fields import AlternativeFields, EventFields
 from intentloop_schemas.identity import event_identity, example_id
 from intentloop_schemas.logger_report import LoggerReport
 from intentloop_schemas.pii import PiiMode, PiiRule
@@ -17,12 +18,14 @@ __all__ = [
     "CONVERSATIONS_TOPIC",
     "LOGGERS_TOPIC",
     "Alternative",
+    "AlternativeFields",
     "Batch",
     "ClosedBy",
     "DeadLetter",
     "DeadLetterReason",
     "Entry",
     "Event",
+    "EventFields",
     "LoggerReport",
     "PiiMode",
     "PiiRule",

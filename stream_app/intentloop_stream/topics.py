@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
 
-from intentloop_schemas import LOGGERS_TOPIC, dead_letter_topic
+from intentloop_schemas import LOGGERS_TOPIC, TopicPartition, dead_letter_topic
 from intentloop_schemas.kafka import KafkaSettings, with_remedy
 
 _TIMEOUT_SECONDS = 10.0
 _STEP_SECONDS = 1.0
+_ENDS_TIMEOUT_SECONDS = 5.0
+_GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 # What another attempt would not change.
 _LASTING = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
@@ -87,6 +90,30 @@ def connect(
             admin.poll(0)
             if left <= _STEP_SECONDS or any(each.code() in _LASTING for each in said):
                 raise _explained(error.args[0], said) from error
+
+
+def log_ends(admin: AdminClient, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return where the logs of partitions end for a reader of committed records.
+
+    Blocks up to 5 s. Raises confluent_kafka.KafkaException when the broker is away. A partition
+    whose topic was deleted meanwhile is absent.
+    """
+    places = {KafkaPartition(p.topic, p.partition): p for p in partitions}
+    if not places:
+        return {}
+    futures = admin.list_offsets(
+        dict.fromkeys(places, OffsetSpec.latest()),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=_ENDS_TIMEOUT_SECONDS,
+    )
+    ends = {}
+    for place, future in futures.items():
+        try:
+            ends[places[place]] = future.result().offset
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE:
+                raise
+    return ends
 
 
 def quiet_admin(settings: KafkaSettings) -> AdminClient:
