@@ -14,6 +14,7 @@ from typing import Any
 
 import faust
 import structlog
+from confluent_kafka import KafkaException
 from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import TopicPartition
@@ -31,7 +32,7 @@ from intentloop_stream.quarantine import QUARANTINE, Quarantine
 from intentloop_stream.stall import Standing
 from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.telemetry import Telemetry
-from intentloop_stream.topics import log_ends, quiet_admin, topic_ids
+from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
 from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
@@ -66,6 +67,7 @@ class IntentloopApp(faust.App):
         _collect_seldom()
         try:
             await self._start_telemetry()
+            await self._check_broker()
             await self._check_schema()
             self._start_pipeline()
         except (SchemaError, SpoolError, EndWorkerError) as error:
@@ -209,6 +211,13 @@ class IntentloopApp(faust.App):
     async def _earliest(self, partition: TopicPartition) -> int:
         tp = TP(partition.topic, partition.partition)
         return int((await self.consumer.earliest_offsets(tp))[tp])
+
+    async def _check_broker(self) -> None:
+        """End in plain words when Kafka cannot be used: Faust would say it in many."""
+        try:
+            await asyncio.to_thread(connect, self.configuration.kafka)
+        except KafkaException as error:
+            raise EndWorkerError(error.args[0].str()) from error
 
     async def _check_schema(self) -> None:
         attempt = 0
