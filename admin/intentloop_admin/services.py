@@ -15,6 +15,7 @@ import structlog
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
+from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
@@ -66,6 +67,7 @@ class Services:
         self.configuration = configuration
         self.rule = ReviewRule(configuration.worker.confidence_threshold)
         self.metrics = Metrics()
+        self.accounts = Remembered()
         spool = configuration.spool
         self.spool = Spool(
             spool.folder,
@@ -99,6 +101,11 @@ class Services:
                     task.cancel()
         await self.keyring.flush()
         self.close()
+
+    @property
+    def waiting(self) -> int:
+        """Conversations that wait in files for the database; in JSON mode none has to."""
+        return self.storage.fallback.events if self.storage.fallback is not None else 0
 
     def missing(self, what: str, where: str) -> ProblemError:
         """Return the problem that something is not there, as far as that can be said now."""
