@@ -95,7 +95,7 @@ def create_topics(
     partitions: Annotated[int, typer.Option(min=1, help="How many workers can share it.")] = 4,
     replication: Annotated[int, typer.Option(min=1, help="Copies of each record.")] = 1,
 ) -> None:
-    """Create the conversations topic and its dead-letter topic, unless they exist."""
+    """Create the topics for conversations, dead letters and loggers' reports, unless they exist."""
     from intentloop_stream import topics
 
     name = read(WorkerSettings).topic
@@ -108,7 +108,7 @@ def create_topics(
     for topic in created:
         out.print(f"Created {topic}.")
     if not created:
-        out.print(f"{name} and its dead-letter topic exist already.")
+        out.print(f"{name} and the topics beside it exist already.")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Senders made unreadable in what is printed: `+91******3210`."""
+"""Senders made unreadable in what is printed, whatever holds them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from intentloop_schemas.pii import mask_sender
+from intentloop_schemas.masking import PHONE, masked, masked_text
 
 _SENDER = "phoneNumber"
 _TIMES = frozenset({"timestamp"})
 """Fields whose numbers are as long as a phone number and are none."""
 _MIN_DIGITS = 7
-# Seven digits or more, as people write them: with spaces, dots, dashes and brackets between.
-_PHONE = r"\+?\d(?:[ .()/-]{0,2}\d){6,}"
-_PHONE_TEXT = re.compile(_PHONE)
-_PHONE_BYTES = re.compile(_PHONE.encode())
-
-
-def masked_text(text: str, senders: Iterable[str] = ()) -> str:
-    """Return a text without phone numbers and without the given senders."""
-    for sender in senders:
-        if sender:
-            text = text.replace(sender, mask_sender(sender))
-    return _PHONE_TEXT.sub(lambda found: mask_sender(found[0]), text)
+_PHONE_BYTES = re.compile(PHONE.encode())
 
 
 def masked_bytes(data: bytes, sender: bytes | None = None) -> bytes:
@@ -45,11 +34,11 @@ def masked_json(value: Any, senders: Iterable[str] = (), field: str = "") -> Any
     if value is None or isinstance(value, bool):
         return value
     if field == _SENDER:
-        return mask_sender(str(value))
+        return masked(str(value))
     if isinstance(value, str):
         return masked_text(value, senders)
     is_phone = isinstance(value, int) and len(str(value)) >= _MIN_DIGITS and field not in _TIMES
-    return mask_sender(str(value)) if is_phone else value
+    return masked(str(value)) if is_phone else value
 
 
 def sender_of(value: Any) -> str | None:

@@ -14,8 +14,9 @@ from intentloop_producer.journal import Journal, Reading, Segment
 from intentloop_producer.report import Report
 from intentloop_producer.sender import Entry, Sender
 from intentloop_producer.transport import Transport
-from intentloop_schemas import Event, ReviewRule
+from intentloop_schemas import Event, PiiRule, ReviewRule
 
+PLAIN = PiiRule()
 JOURNAL_RETRY_SECONDS = 30.0
 ADOPTION_SECONDS = 10.0
 
@@ -31,10 +32,12 @@ class Outbox:
         report: Report,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
+        pii: PiiRule = PLAIN,
     ) -> None:
         self._journal = journal
         self._sender = Sender(transport, self._release, report, tally, clock)
         self._rule = rule
+        self._pii = pii
         self._report = report
         self._tally = tally
         self._clock = clock
@@ -64,7 +67,7 @@ class Outbox:
 
     def add(self, event: Event) -> None:
         """Take an event; the next `pump` brings it to the disk."""
-        self._held.append(self._entry(event, event.to_json()))
+        self._held.append(self._entry(event))
 
     def pump(self, seconds: float, *, hurry: bool = False) -> None:
         """Take every event a step further, and wait up to `seconds` for something to settle.
@@ -87,9 +90,11 @@ class Outbox:
             self._sender.enqueue(self._held, None)
             self._held = []
 
-    def _entry(self, event: Event, value: bytes) -> Entry:
+    def _entry(self, given: Event) -> Entry:
+        """Return what may be kept of an event; one from disk may be of a time before the rule."""
+        event = self._pii.hide(given)
         flagged = bool(self._rule.reasons(event.intent, event.confidence, event.alternatives))
-        return Entry(event.phone_number.encode(), value, flagged)
+        return Entry(event.phone_number.encode(), event.to_json(), flagged)
 
     def _adopt(self) -> None:
         """Look for what dead processes have left, now and then while there is nothing else."""
@@ -126,7 +131,7 @@ class Outbox:
     def _fetch(self) -> None:
         while self._journal and not self._is_read and self._sender.has_room:
             reading = self._journal.read()
-            entries = [self._entry(event, value) for event, value in reading.events]
+            entries = [self._entry(event) for event, _ in reading.events]
             self._sender.enqueue(entries, reading.segment)
             self._count_damage(reading)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from intentloop_schemas import dead_letter_topic
+from intentloop_schemas import LOGGERS_TOPIC, TopicPartition, dead_letter_topic
 from intentloop_schemas.kafka import KafkaSettings
 
 _TIMEOUT_SECONDS = 10.0
+_ENDS_TIMEOUT_SECONDS = 5.0
+_GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 _DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
+_REPORT_RETENTION_MS = 7 * 86_400_000
 # A letter is its record and some headers, so it may be larger than a record may be.
 _DEAD_LETTER_MAX_BYTES = 16 * 1024 * 1024
 
@@ -19,7 +23,9 @@ _DEAD_LETTER_MAX_BYTES = 16 * 1024 * 1024
 def create_topics(
     settings: KafkaSettings, topic: str, *, partitions: int = 4, replication: int = 1
 ) -> list[str]:
-    """Create a topic and its dead-letter topic; return the names that did not exist before.
+    """Create a topic, its dead-letter topic and the one for loggers' reports on themselves.
+
+    Returns the names that did not exist before.
 
     Blocks up to 10 s. Raises confluent_kafka.KafkaException when the broker refuses or is away.
     """
@@ -34,6 +40,7 @@ def create_topics(
                 "max.message.bytes": str(_DEAD_LETTER_MAX_BYTES),
             },
         ),
+        NewTopic(LOGGERS_TOPIC, 1, replication, config={"retention.ms": str(_REPORT_RETENTION_MS)}),
     ]
     # Bound to a name: the client ends its requests when it is collected.
     admin = quiet_admin(settings)
@@ -56,6 +63,30 @@ def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
         return {name: f"{cluster}/{name}" for name in topics}
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
     return {name: _id(name, future.result()) for name, future in futures.items()}
+
+
+def log_ends(admin: AdminClient, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return where the logs of partitions end for a reader of committed records.
+
+    Blocks up to 5 s. Raises confluent_kafka.KafkaException when the broker is away. A partition
+    whose topic was deleted meanwhile is absent.
+    """
+    places = {KafkaPartition(p.topic, p.partition): p for p in partitions}
+    if not places:
+        return {}
+    futures = admin.list_offsets(
+        dict.fromkeys(places, OffsetSpec.latest()),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=_ENDS_TIMEOUT_SECONDS,
+    )
+    ends = {}
+    for place, future in futures.items():
+        try:
+            ends[places[place]] = future.result().offset
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE:
+                raise
+    return ends
 
 
 def quiet_admin(settings: KafkaSettings) -> AdminClient:

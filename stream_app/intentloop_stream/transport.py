@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from aiokafka.consumer import fetcher
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -35,6 +36,17 @@ class Chunk(NamedTuple):
     first_position: int
     next_position: int
     records: Sequence[Record]
+
+
+class _PartitionRecords(fetcher.PartitionRecords):
+    """Hands records out as they are parsed: aiokafka's own form of them costs more than parsing."""
+
+    def _consumer_record(self, _tp: TP, record: Record) -> Record:
+        return record
+
+
+# The fetcher offers no other place to say so.
+fetcher.PartitionRecords = _PartitionRecords
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -60,6 +72,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Leave the group; a rebalance that is under way may not hold that up for long."""
         with suppress(TimeoutError):
             await asyncio.wait_for(super().on_thread_stop(), _LEAVE_SECONDS)
+
+    def fetched(self, tp: TP) -> int | None:
+        """Return the position up to which a partition was read from Kafka. Any thread may ask."""
+        return _position(self._consumer, tp) if self._consumer is not None else None
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], **limits: Any
@@ -96,6 +112,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 class Consumer(driver.Consumer):
     """The consumer that hands out chunks and resumes where the store stands."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._delivered: dict[TP, int] = {}
+
+    def progress(self, tp: TP) -> tuple[int | None, int]:
+        """Return the positions up to which a partition was fetched, and handed out in chunks.
+
+        Any thread may ask.
+        """
+        return self._thread.fetched(tp), self._delivered.get(tp, 0)
+
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -110,6 +137,7 @@ class Consumer(driver.Consumer):
             if generation != self.app.consumer_generation_id:
                 return
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            self._delivered[tp] = chunk.next_position
             yield tp, self._to_message(tp, chunk)
 
     def _to_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
@@ -135,6 +163,7 @@ class Consumer(driver.Consumer):
         # While the store was away, partitions may have moved to another worker.
         held = self.assignment()
         seekable = {tp: position for tp, position in positions.items() if tp in held}
+        self._delivered = dict(seekable)
         await self.seek_wait(seekable)
         return seekable
 
@@ -159,7 +188,8 @@ class Transport(driver.Transport):
 
 
 def _position(consumer: Any, tp: TP) -> int | None:
-    assignment = consumer._subscription.subscription.assignment
+    subscription = consumer._subscription.subscription
+    assignment = subscription.assignment if subscription else None
     aiokafka_tp = driver.ensure_aiokafka_TP(tp)
     if assignment is None or aiokafka_tp not in assignment.tps:
         return None

@@ -10,6 +10,7 @@ import pytest
 
 from intentloop_devstack import KafkaServer, UnavailableError, local_kafka
 from intentloop_devstack.ports import free_port
+from support.harm import die, freeze, restart
 from support.proxy import Proxy
 from support.scene import Scene
 
@@ -50,21 +51,6 @@ def road(proxied_kafka: tuple[KafkaServer, Proxy], worker_environment: dict[str,
     proxy = proxied_kafka[1]
     worker_environment["KAFKA_BOOTSTRAP_SERVERS"] = proxy.url.removeprefix("kafka://")
     return proxy
-
-
-def die(server: KafkaServer) -> None:
-    server.kill()
-    server.restart()
-
-
-def restart(server: KafkaServer) -> None:
-    server.restart()
-
-
-def freeze(server: KafkaServer) -> None:
-    server.pause()
-    time.sleep(FAULT_SECONDS)
-    server.resume()
 
 
 @pytest.mark.parametrize(

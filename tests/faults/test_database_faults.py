@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from intentloop_devstack import PostgresServer
 from support import tables
+from support.harm import die, freeze, restart
 from support.proxy import Proxy
 from support.scene import SUPERVISED, Scene, end_sessions
 
 pytestmark = pytest.mark.fault
-FREEZE_SECONDS = 10.0
-"""How long the fault lasts; nothing is waited for."""
-
 SLOW_COMMIT = """
 CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
@@ -33,21 +30,6 @@ WHERE application_name LIKE 'intentloop-%%' AND wait_event = 'PgSleep'
 @pytest.fixture
 def postgres_server(own_postgres: PostgresServer) -> PostgresServer:
     return own_postgres
-
-
-def die(server: PostgresServer) -> None:
-    server.kill()
-    server.restart()
-
-
-def restart(server: PostgresServer) -> None:
-    server.restart()
-
-
-def freeze(server: PostgresServer) -> None:
-    server.pause()
-    time.sleep(FREEZE_SECONDS)
-    server.resume()
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def accounted(url: str) -> int:
 
 
 def recovery_seconds(
-    eventually: Any, url: str, accepted: int, since: float, timeout: float = 30.0
+    eventually: Any, url: str, accepted: int, since: float, timeout: float = 90.0
 ) -> float:
     """Wait until all that was accepted by then is stored; return the seconds since `since`."""
     stored: Callable[[], bool] = lambda: accounted(url) >= accepted  # noqa: E731 - read as a word

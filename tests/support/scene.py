@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -58,12 +59,12 @@ class Scene:
         seed = self.seed * 1_000
         return endless(lambda n: hostile_traffic(1_000, seed + n, start + n * 34_000))
 
-    def flows(self, more: int = 100, timeout: float = 30) -> None:
+    def flows(self, more: int = 100, timeout: float = 90) -> None:
         """Wait until so many more records are stored."""
         wanted = self.stored() + more
         self.eventually(lambda: self.stored() >= wanted, timeout, f"{wanted} records are stored")
 
-    def catches_up(self, timeout: float = 30) -> None:
+    def catches_up(self, timeout: float = 90) -> None:
         """Wait until what is stored follows closely what was accepted."""
         near = PACE / 2
         self.eventually(
@@ -77,15 +78,16 @@ class Scene:
     def recovers(self, limit: float = RECOVERY_SECONDS, *, since: float | None = None) -> None:
         """The fault is over, now or `since`: all accepted so far is stored within the limit."""
         since, wanted = since or time.monotonic(), self.history.accepted
-        seconds = recovery_seconds(self.eventually, self.url, wanted, since, max(30.0, 2 * limit))
+        seconds = recovery_seconds(self.eventually, self.url, wanted, since)
         self.figure("recovery_seconds", round(seconds, 2))
-        assert seconds < limit, f"recovered after {seconds:.1f} s only"
+        allowed = limit * crowding()
+        assert seconds < allowed, f"recovered after {seconds:.1f} s only, not {allowed:.0f} s"
 
     def judge(self) -> Verdict:
         """Let the oracle judge what is there now."""
         return judge(self.history, self.servers, self.topic, self.url, self.fallback)
 
-    def takes_again(self, timeout: float = 20) -> None:
+    def takes_again(self, timeout: float = 60) -> None:
         """Wait until the broker accepts records again."""
         before = self.history.accepted
         self.eventually(lambda: self.history.accepted > before, timeout, "Kafka takes records")
@@ -111,13 +113,22 @@ class Scene:
         """Return the files that wait in all spools."""
         return sorted(self.fallback.glob("*/*.jsonl"))
 
-    def ended(self, worker: Worker, status: int = -9, timeout: float = 30) -> None:
+    def ended(self, worker: Worker, status: int = -9, timeout: float = 90) -> None:
         """Wait until a worker has ended with this status."""
         assert worker.process.wait(timeout) == status
 
+    def lasts(self, seconds: float) -> None:
+        """Let the fault last; nothing is waited for."""
+        time.sleep(seconds)
+
     def starts_spooling(self, segments: int = 1) -> None:
         """Wait until files wait in the spools."""
-        self.eventually(lambda: len(self.segments()) >= segments, 20, "batches go to the spool")
+        self.eventually(lambda: len(self.segments()) >= segments, 60, "batches go to the spool")
+
+
+def crowding() -> float:
+    """Return how many times longer things take because others use this machine too; 1 or more."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @contextmanager

@@ -54,11 +54,13 @@ class PartitionBatcher:
         """
         closed: list[Batch] = []
         pending = self._open + list(items)
+        times = [item.record.timestamp for item in pending]
+        ages = self._ages(times, now)
         start, count = 0, len(pending)
         while start < count:
             if start or not self._open:
-                self.opened_at = min(pending[start].record.timestamp, now)
-            end, reason = self._cut(pending, start)
+                self.opened_at = min(times[start], now)
+            end, reason = self._cut(times, start, ages=ages)
             if reason is None:
                 break
             position = next_position if end == count else pending[end - 1].record.offset + 1
@@ -69,21 +71,41 @@ class PartitionBatcher:
         return closed
 
     def due(self, now: int, margin_ms: int = 0) -> Batch | None:
-        """Close the open batch when it reaches its age within `margin_ms` of `now`."""
-        if self._open and now >= self.opened_at + self.max_age_ms - margin_ms:
-            return self._close_open(ClosedBy.TIME)
-        return None
+        """Close the open batch when it reaches its age within `margin_ms` of `now`.
+
+        Also when the clock was set back: nobody knows how old the batch is then.
+        """
+        return self._close_open(ClosedBy.TIME) if self._is_due(now, margin_ms) else None
+
+    def due_position(self, now: int) -> int:
+        """Return the end of what is closed, or due by `now`."""
+        return self.position if self._is_due(now, 0) else self.first_position
 
     def close(self) -> Batch | None:
         """Close the open batch because the worker stops."""
         return self._close_open(ClosedBy.SHUTDOWN) if self._open else None
 
-    def _cut(self, pending: list[Item], start: int) -> tuple[int, ClosedBy | None]:
-        """Find the end of the batch that begins at `start`; no reason when it stays open."""
+    def _is_due(self, now: int, margin_ms: int) -> bool:
+        is_young = self.opened_at <= now < self.opened_at + self.max_age_ms - margin_ms
+        return bool(self._open) and not is_young
+
+    def _ages(self, times: list[int], now: int) -> bool:
+        """Tell whether any batch of records with these Kafka timestamps can reach its age."""
+        earliest = min([now, *times, *([self.opened_at] if self._open else [])])
+        return max(times, default=0) >= earliest + self.max_age_ms
+
+    def _cut(self, times: list[int], start: int, *, ages: bool) -> tuple[int, ClosedBy | None]:
+        """Find the end of the batch that begins at `start`; no reason when it stays open.
+
+        Where none can reach its age, find the end of all that are full.
+        """
+        full = (len(times) - start) // self.size
+        if full and not ages:
+            return start + full * self.size, ClosedBy.SIZE
         limit = self.opened_at + self.max_age_ms
-        end = min(start + self.size, len(pending))
+        end = min(start + self.size, len(times))
         for index in range(start + 1, end):
-            if pending[index].record.timestamp >= limit:
+            if times[index] >= limit:
                 return index, ClosedBy.TIME
         return end, ClosedBy.SIZE if end - start == self.size else None
 
@@ -93,8 +115,7 @@ class PartitionBatcher:
 
     def _close(self, items: list[Item], next_position: int, reason: ClosedBy) -> Batch:
         entries = [item for item in items if type(item) is Entry]
-        for entry in entries:
-            self._closed.observe(entry.event.timestamp, entry.record.timestamp)
+        self._closed.pass_all((entry.event.timestamp, entry.record.timestamp) for entry in entries)
         batch = Batch(
             partition=self.partition,
             first_position=self.first_position,
@@ -104,6 +125,7 @@ class PartitionBatcher:
             closed_by=reason,
             entries=entries,
             rejected=len(items) - len(entries),
+            batches=max(1, len(items) // self.size),
         )
         self.first_position = next_position
         return batch
@@ -119,4 +141,4 @@ def _append(closed: list[Batch], batch: Batch) -> None:
     last.highest_timestamp = batch.highest_timestamp
     last.entries += batch.entries
     last.rejected += batch.rejected
-    last.batches += 1
+    last.batches += batch.batches
