@@ -26,6 +26,7 @@ from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_sett
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
+from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -65,7 +66,8 @@ class Services:
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        self.rule = ReviewRule(configuration.worker.confidence_threshold)
+        worker = configuration.worker
+        self.decoder = Decoder(ReviewRule(worker.confidence_threshold), worker.window_seconds)
         self.metrics = Metrics()
         self.accounts = Remembered()
         spool = configuration.spool
