@@ -15,6 +15,7 @@ import structlog
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
+from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
@@ -25,6 +26,7 @@ from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_sett
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
+from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -64,8 +66,10 @@ class Services:
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        self.rule = ReviewRule(configuration.worker.confidence_threshold)
+        worker = configuration.worker
+        self.decoder = Decoder(ReviewRule(worker.confidence_threshold), worker.window_seconds)
         self.metrics = Metrics()
+        self.accounts = Remembered()
         spool = configuration.spool
         self.spool = Spool(
             spool.folder,
@@ -99,6 +103,11 @@ class Services:
                     task.cancel()
         await self.keyring.flush()
         self.close()
+
+    @property
+    def waiting(self) -> int:
+        """Conversations that wait in files for the database; in JSON mode none has to."""
+        return self.storage.fallback.events if self.storage.fallback is not None else 0
 
     def missing(self, what: str, where: str) -> ProblemError:
         """Return the problem that something is not there, as far as that can be said now."""

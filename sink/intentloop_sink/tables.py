@@ -233,16 +233,22 @@ intent = Table(
     _now(),
 )
 
-# What loggers counted since their last report: the only ones who can measure log().
+# What loggers counted since their start: the only ones who can measure log().
 logger_report = Table(
     "logger_report",
     metadata,
     Column("logger_id", _KEY_TEXT, primary_key=True),
     Column("reported_at", _TIME, primary_key=True),
+    Column("started_at", _TIME, nullable=False),
     Column("accepted", BigInteger, nullable=False),
+    Column("recovered", BigInteger, nullable=False),
     Column("delivered", BigInteger, nullable=False),
-    Column("dropped", BigInteger, nullable=False),
+    Column("invalid", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
-    Column("log_p99_us", BigInteger),
+    Column("dropped", BigInteger, nullable=False),
+    Column("log_p50_us", Double),
+    Column("log_p99_us", Double),
+    Column("version", Text, nullable=False),
+    Column("transport", Text, nullable=False),
 )
 Index("logger_report_newest", logger_report.c.reported_at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import tempfile
 import time
@@ -23,6 +22,7 @@ from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream import dead_letters
 from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.broker import broker_urls, credentials
+from intentloop_stream.collection import collect_seldom
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.ending import FAILURE, EndWorkerError
 from intentloop_stream.group_commit import adopt_orphans, back_off
@@ -64,7 +64,7 @@ class IntentloopApp(faust.App):
     async def on_start(self) -> None:
         """Check schema and fallback folder, then start the pipeline."""
         await super().on_start()
-        _collect_seldom()
+        collect_seldom()
         try:
             await self._start_telemetry()
             await self._check_broker()
@@ -245,16 +245,6 @@ class Worker(faust.Worker):
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _collect_seldom() -> None:
-    """Let the garbage collector look less often.
-
-    Events form no cycles, yet a collection walks all that wait for the store: decoding took twice
-    as long with the defaults.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
 
 
 def create_app(configuration: Configuration) -> IntentloopApp:

@@ -1,6 +1,6 @@
 """Conversations over HTTP: the same processing and the same store as the worker's."""
 
-from intentloop_admin.ingest.body import MAX_ITEMS, MalformedBodyError, read_conversations
+from intentloop_admin.ingest.body import MAX_ITEMS, MalformedBodyError, split_conversations
 from intentloop_admin.ingest.intake import Intake
 from intentloop_admin.ingest.line import Line
 from intentloop_admin.ingest.post import Post, Received
@@ -16,5 +16,5 @@ __all__ = [
     "Received",
     "Sink",
     "Writer",
-    "read_conversations",
+    "split_conversations",
 ]

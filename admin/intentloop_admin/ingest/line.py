@@ -49,6 +49,7 @@ class Line:
                 record = entry.record
                 assert isinstance(record, Received)  # noqa: S101 - posts hold nothing else
                 record.offset = position
+                record.key = entry.event.phone_number.encode()
             position += 1
             highest = max(highest, self._newest(post))
             batches.append(self._batch(post, first, position, highest))

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from intentloop_schemas import Entry, Event
+from intentloop_schemas import Entry
 
 
 @dataclass(slots=True)
 class Received:
-    """What stands for a record of the log; it gets its offset when it is stored."""
+    """What stands for a record of the log; it gets its place when it is stored."""
 
-    event: Event
+    value: bytes
+    """The conversation as it was sent."""
     timestamp: int
     """When it came, epoch ms."""
     offset: int = -1
-
-    @property
-    def key(self) -> bytes:
-        """The sender, as in Kafka."""
-        return self.event.phone_number.encode()
-
-    @property
-    def value(self) -> bytes:
-        """The event, as in Kafka."""
-        return self.event.to_json()
+    key: bytes | None = None
 
 
 @dataclass(slots=True, eq=False)

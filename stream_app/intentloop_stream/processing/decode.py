@@ -38,11 +38,13 @@ class Decoder:
     window_seconds: int
     _parser: EventParser = field(default_factory=EventParser)
 
-    def decode(self, records: Iterable[Record], watermark: Watermark) -> list[Entry | Rejection]:
-        """Return one item a record; valid events move `watermark` on."""
+    def decode(
+        self, records: Iterable[Record], watermark: Watermark | None
+    ) -> list[Entry | Rejection]:
+        """Return one item a record; valid events move `watermark` on. Without one none is late."""
         return [self._decode(record, watermark) for record in records]
 
-    def _decode(self, record: Record, watermark: Watermark) -> Entry | Rejection:
+    def _decode(self, record: Record, watermark: Watermark | None) -> Entry | Rejection:
         if record.value is None:
             return Rejection(
                 record, DeadLetterReason.NO_VALUE, "the record has no value; send the event as JSON"
@@ -51,7 +53,9 @@ class Decoder:
             event = self._parser.parse(record.value)
         except ValidationError as error:
             return Rejection(record, _reason(error), explain(error))
-        late = watermark.pass_by(event.timestamp, record.timestamp, self.window_seconds * 1000)
+        late = watermark is not None and watermark.pass_by(
+            event.timestamp, record.timestamp, self.window_seconds * 1000
+        )
         return to_entry(event, record, self.rule, late=late)
 
 
