@@ -77,13 +77,15 @@ def test_broker_harmed(
     assert worker.process.poll() is None
 
 
-def test_network_cut_between_worker_and_broker(road: Proxy, scene: Scene) -> None:
+@pytest.mark.parametrize("fault", ["cut", pytest.param("half_open", marks=pytest.mark.slow_fault)])
+def test_network_between_worker_and_broker(road: Proxy, scene: Scene, fault: str) -> None:
+    """Cut off, or swallowing whatever is sent over connections that look open."""
     worker = scene.start_worker()
     scene.traffic()
     scene.flows()
 
-    road.close_road()
-    time.sleep(FAULT_SECONDS)
+    road.close_road() if fault == "cut" else road.swallow()
+    scene.lasts(FAULT_SECONDS)
     road.open_road()
 
     scene.recovers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+
 import pytest
 
 from support.processes import Worker
@@ -28,9 +29,7 @@ def says_why(worker: Worker, event: str) -> str:
         pytest.param("ack.before", "read", id="event_loop_hangs", marks=pytest.mark.slow_fault),
     ],
 )
-def test_a_worker_in_which_nothing_moves_ends_itself(
-    scene: Scene, moment: str, done: str
-) -> None:
+def test_a_worker_in_which_nothing_moves_ends_itself(scene: Scene, moment: str, done: str) -> None:
     wedged = scene.start_worker(
         **SUPERVISED, INTENTLOOP_FAILPOINT=f"{moment}:5:hang", INTENTLOOP_STALL_SECONDS="4"
     )

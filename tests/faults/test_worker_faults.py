@@ -19,8 +19,8 @@ IN_TRANSACTION = [
     "store.after_commit",
     "ack.before",
 ]
-TAKEOVER_SECONDS = 16.0
-"""8 s of session timeout, 3 s behind the lock of the frozen one, and a start."""
+TAKEOVER_SECONDS = 14.0
+"""6 s of session timeout, 3 s behind the lock of the frozen one, and a start."""
 
 
 @pytest.mark.parametrize(
