@@ -1,4 +1,4 @@
-# The worker and all other commands: docker build -t intentloop . && docker run intentloop --help
+# The worker, the API and all other commands: docker build -t intentloop . && docker run intentloop --help
 FROM python:3.12.11-slim-bookworm AS build
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
@@ -7,15 +7,16 @@ COPY schemas schemas
 COPY producer producer
 COPY stream_app stream_app
 COPY sink sink
+COPY admin admin
 COPY cli cli
 COPY devstack devstack
 COPY demo demo
-# The lock covers development too, so it serves as constraints: only what the worker needs is
+# The lock covers development too, so it serves as constraints: only what worker and API need is
 # installed, in the locked version, and uv refuses a file whose hash is not in the lock.
 RUN uv build --wheel --out-dir /dist \
  && uv venv --python /usr/local/bin/python --no-python-downloads /opt/intentloop \
  && uv pip install --python /opt/intentloop --no-cache --verify-hashes --compile-bytecode \
-      --constraint requirements.lock "$(echo /dist/intentloop-*.whl)[worker]"
+      --constraint requirements.lock "$(echo /dist/intentloop-*.whl)[worker,admin]"
 
 FROM python:3.12.11-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/intentloop --shell /usr/sbin/nologin intentloop

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg2
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -22,6 +21,7 @@ from intentloop_devstack import (
     local_kafka,
     local_postgres,
 )
+from support import tables
 
 Answer = TypeVar("Answer")
 PROJECT = Path(__file__).parent.parent
@@ -80,18 +80,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 def database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of an empty database of the test's own, dropped after it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(postgres_server.url, f'CREATE DATABASE "{name}"')
+    tables.administer(postgres_server.url, f'CREATE DATABASE "{name}"')
     yield urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
-    _administer(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-def _administer(url: str, statement: str) -> None:
-    connection = psycopg2.connect(url)
-    try:
-        connection.autocommit = True
-        connection.cursor().execute(statement)
-    finally:
-        connection.close()
+    tables.administer(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

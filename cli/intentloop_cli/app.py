@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from confluent_kafka import KafkaException
 
-from intentloop_cli import configuration, dlq, doctor
+from intentloop_admin.settings import ApiSettings
+from intentloop_cli import configuration, dlq, doctor, keys
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -32,6 +33,7 @@ app = typer.Typer(
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(keys.app, name="keys")
 
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 
@@ -50,6 +52,30 @@ def worker(
     )
     configure_logs(log_level, for_person=sys.stderr.isatty())
     run_worker(configuration, log_level)
+
+
+@app.command()
+def api(
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
+) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C."""
+    from intentloop_admin.server import run_api
+    from intentloop_admin.services import Configuration
+    from intentloop_sink.spool import SpoolError
+    from intentloop_stream.logs import configure_logs
+
+    configuration = Configuration(
+        api=read(ApiSettings),
+        database=database_settings(),
+        spool=read(SpoolSettings),
+        kafka=read(KafkaSettings),
+        worker=read(WorkerSettings),
+    )
+    configure_logs(log_level, for_person=sys.stderr.isatty())
+    try:
+        run_api(configuration)
+    except SpoolError as error:
+        fail(str(error), FAILURE)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from rich.table import Table
 
+from intentloop_admin.settings import ApiSettings
 from intentloop_producer import LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings
@@ -21,6 +22,7 @@ PARTS: tuple[type[BaseSettings], ...] = (
     DatabaseSettings,
     WorkerSettings,
     SpoolSettings,
+    ApiSettings,
     LoggerSettings,
 )
 

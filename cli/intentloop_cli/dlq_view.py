@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from intentloop_cli import masking
 from intentloop_schemas import DeadLetter, DeadLetterReason
 from intentloop_schemas.dead_letter import Place
+from intentloop_schemas.pii import mask_sender
 from intentloop_stream.letter_reader import Found
 
 _SHOWN_BYTES = 4_096
@@ -92,7 +93,7 @@ def _row(found: Found, retried: str) -> tuple[str, ...]:
         str(letter.offset),
         str(letter.reason),
         retried,
-        masking.masked(sender) if sender else "",
+        mask_sender(sender) if sender else "",
         masking.masked_text(letter.error, [sender]).replace("\n", " "),
     )
     return tuple(map(printable, cells))
@@ -130,7 +131,7 @@ def _more(text: str) -> str:
 
 
 def _hide(text: str, _: str) -> str:
-    return masking.masked(text)
+    return mask_sender(text)
 
 
 def _hide_in_text(text: str, key: str) -> str:

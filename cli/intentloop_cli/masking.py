@@ -6,32 +6,24 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from intentloop_schemas.pii import mask_sender
+
 _SENDER = "phoneNumber"
 _TIMES = frozenset({"timestamp"})
 """Fields whose numbers are as long as a phone number and are none."""
 _MIN_DIGITS = 7
-_MIN_LENGTH = 11
-_HEAD, _TAIL = 3, 4
-_SHORT_TAIL = 2
 # Seven digits or more, as people write them: with spaces, dots, dashes and brackets between.
 _PHONE = r"\+?\d(?:[ .()/-]{0,2}\d){6,}"
 _PHONE_TEXT = re.compile(_PHONE)
 _PHONE_BYTES = re.compile(_PHONE.encode())
 
 
-def masked(sender: str) -> str:
-    """Return a sender with its middle hidden; of a short one only the last characters remain."""
-    head, tail = (_HEAD, _TAIL) if len(sender) >= _MIN_LENGTH else (0, _SHORT_TAIL)
-    hidden = max(len(sender) - head - tail, 1)
-    return sender[:head] + "*" * hidden + sender[head + hidden :]
-
-
 def masked_text(text: str, senders: Iterable[str] = ()) -> str:
     """Return a text without phone numbers and without the given senders."""
     for sender in senders:
         if sender:
-            text = text.replace(sender, masked(sender))
-    return _PHONE_TEXT.sub(lambda found: masked(found[0]), text)
+            text = text.replace(sender, mask_sender(sender))
+    return _PHONE_TEXT.sub(lambda found: mask_sender(found[0]), text)
 
 
 def masked_bytes(data: bytes, sender: bytes | None = None) -> bytes:
@@ -53,11 +45,11 @@ def masked_json(value: Any, senders: Iterable[str] = (), field: str = "") -> Any
     if value is None or isinstance(value, bool):
         return value
     if field == _SENDER:
-        return masked(str(value))
+        return mask_sender(str(value))
     if isinstance(value, str):
         return masked_text(value, senders)
     is_phone = isinstance(value, int) and len(str(value)) >= _MIN_DIGITS and field not in _TIMES
-    return masked(str(value)) if is_phone else value
+    return mask_sender(str(value)) if is_phone else value
 
 
 def sender_of(value: Any) -> str | None:

@@ -6,6 +6,7 @@ Every other package imports this one; it imports none of them.
 from intentloop_schemas.batch import Batch, ClosedBy, Entry, Record, Source, TopicPartition
 from intentloop_schemas.dead_letter import DeadLetter, DeadLetterReason
 from intentloop_schemas.event import Alternative, Event, explain
+from intentloop_schemas.fields import AlternativeFields, EventFields
 from intentloop_schemas.identity import event_identity, example_id
 from intentloop_schemas.review import ReviewReason, ReviewRule
 from intentloop_schemas.statistics import WindowKey, WindowStatistics, fold_windows
@@ -14,12 +15,14 @@ from intentloop_schemas.topics import CONVERSATIONS_TOPIC, dead_letter_topic
 __all__ = [
     "CONVERSATIONS_TOPIC",
     "Alternative",
+    "AlternativeFields",
     "Batch",
     "ClosedBy",
     "DeadLetter",
     "DeadLetterReason",
     "Entry",
     "Event",
+    "EventFields",
     "Record",
     "ReviewReason",
     "ReviewRule",

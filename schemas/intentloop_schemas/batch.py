@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from intentloop_schemas.event import Event
+from intentloop_schemas.fields import EventFields
 from intentloop_schemas.review import ReviewReason
 
 
@@ -45,7 +45,7 @@ class Record(Protocol):
 class Entry(NamedTuple):
     """A valid event, its record, and all that was derived from them."""
 
-    event: Event
+    event: EventFields
     event_id: str
     example_id: str
     reasons: tuple[ReviewReason, ...]
@@ -59,6 +59,8 @@ class ClosedBy(StrEnum):
     SIZE = "size"
     TIME = "time"
     SHUTDOWN = "shutdown"
+    REQUEST = "request"
+    """One HTTP request is one batch."""
 
 
 class Source(StrEnum):

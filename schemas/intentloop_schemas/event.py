@@ -19,17 +19,28 @@ MIN_TIMESTAMP_MS = 946_684_800_000
 MAX_TIMESTAMP_MS = 4_102_444_800_000
 """2100-01-01T00:00:00Z."""
 
+MAX_SENDER = 64
+MAX_TEXT = 4_096
+MAX_INTENT = 128
+MAX_LABEL = 128
+MAX_ALTERNATIVES = 20
+
 _WITHOUT_NUL = r"^[^\x00]*$"
 _CHANNEL = r"^[a-z][a-z0-9_-]*$"
-_DATASET = r"^[a-z0-9-]{1,64}$"
+DATASET_PATTERN = r"^[a-z0-9-]{1,64}$"
 
-Sender = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_WITHOUT_NUL)]
-MessageText = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_WITHOUT_NUL)]
-Intent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_WITHOUT_NUL)]
-EventId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_WITHOUT_NUL)]
-Label = Annotated[str, StringConstraints(max_length=128, pattern=_WITHOUT_NUL)]
+
+def _text(max_length: int, min_length: int | None = 1) -> StringConstraints:
+    return StringConstraints(min_length=min_length, max_length=max_length, pattern=_WITHOUT_NUL)
+
+
+Sender = Annotated[str, _text(MAX_SENDER)]
+MessageText = Annotated[str, _text(MAX_TEXT)]
+Intent = Annotated[str, _text(MAX_INTENT)]
+EventId = Annotated[str, _text(MAX_SENDER)]
+Label = Annotated[str, _text(MAX_LABEL, min_length=None)]
 Channel = Annotated[str, StringConstraints(max_length=64, pattern=_CHANNEL)]
-DatasetId = Annotated[str, StringConstraints(pattern=_DATASET)]
+DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
 Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 TimestampMs = Annotated[int, Field(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 
@@ -73,7 +84,7 @@ class Event(_Contract):
     model_version: Label | None = None
     session_id: Label | None = None
     message_id: Label | None = None
-    alternatives: Annotated[list[Alternative], Field(max_length=20)] | None = None
+    alternatives: Annotated[list[Alternative], Field(max_length=MAX_ALTERNATIVES)] | None = None
     dataset_id: DatasetId = DEFAULT_DATASET
 
     def to_json(self) -> bytes:
@@ -127,7 +138,7 @@ _ADVICE: dict[str, Any] = {
         f"has {len(d['input'])} characters; send at most {d['ctx']['max_length']}"
     ),
     "string_pattern_mismatch": _wrong_pattern,
-    "too_long": lambda d: f"has {d['ctx']['actual_length']} items; send at most 20",
+    "too_long": lambda d: f"has {d['ctx']['actual_length']} items; send at most {MAX_ALTERNATIVES}",
     "list_type": lambda d: f"send a list, not {_json_type(d['input'])}",
     "model_type": lambda d: f"send a JSON object, not {_json_type(d['input'])}",
     "json_invalid": lambda d: f"not JSON: {d['ctx']['error']}",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from intentloop_schemas.event import Event
+from intentloop_schemas.fields import EventFields
 
 
-def event_identity(event: Event) -> str:
+def event_identity(event: EventFields) -> str:
     """Return the event's own id, or `d1-` and a SHA-256 of its six seed fields.
 
     The digest is taken over the fields as UTF-8 JSON with sorted keys and no white space, so that

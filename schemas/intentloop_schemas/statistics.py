@@ -6,7 +6,8 @@ are grouped into transactions changes a single digit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,11 +17,6 @@ from intentloop_schemas.confidence import to_micros
 HISTOGRAM_BINS = 20
 _BIN_WIDTH_MICROS = 1_000_000 // HISTOGRAM_BINS
 HOUR_SECONDS = 3600
-
-
-def histogram_bin(micros: int) -> int:
-    """Return which of the 20 bins of width 0.05 a confidence falls in; 1.0 goes into the last."""
-    return min(micros // _BIN_WIDTH_MICROS, HISTOGRAM_BINS - 1)
 
 
 def window_start(timestamp_ms: int, window_seconds: int) -> int:
@@ -56,28 +52,26 @@ class WindowStatistics:
     first_event_at: int = 2**62
     last_event_at: int = 0
 
-    def add(self, entry: Entry) -> None:
-        """Count one event."""
-        micros = to_micros(entry.event.confidence)
-        timestamp = entry.event.timestamp
-        self.n += 1
-        self.confidence_sum_micros += micros
-        self.confidence_sumsq_micros += micros * micros
-        self.confidence_histogram[histogram_bin(micros)] += 1
-        if entry.reasons:
-            self.flagged_n += 1
-            self.low_confidence_n += "low_confidence" in entry.reasons
-            self.fallback_n += "fallback_intent" in entry.reasons
-        if entry.late:
-            self.late_n += 1
-        if micros < self.confidence_min_micros:
-            self.confidence_min_micros = micros
-        if micros > self.confidence_max_micros:
-            self.confidence_max_micros = micros
-        if timestamp < self.first_event_at:
-            self.first_event_at = timestamp
-        if timestamp > self.last_event_at:
-            self.last_event_at = timestamp
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> WindowStatistics:
+        """Return the statistics of one event or more, all of the same window."""
+        micros = [to_micros(entry.event.confidence) for entry in entries]
+        times = [entry.event.timestamp for entry in entries]
+        flagged = [entry.reasons for entry in entries if entry.reasons]
+        return cls(
+            n=len(entries),
+            flagged_n=len(flagged),
+            low_confidence_n=sum("low_confidence" in reasons for reasons in flagged),
+            fallback_n=sum("fallback_intent" in reasons for reasons in flagged),
+            late_n=sum(entry.late for entry in entries),
+            confidence_sum_micros=sum(micros),
+            confidence_sumsq_micros=sum(value * value for value in micros),
+            confidence_min_micros=min(micros),
+            confidence_max_micros=max(micros),
+            confidence_histogram=_histogram(micros),
+            first_event_at=min(times),
+            last_event_at=max(times),
+        )
 
     def merge(self, other: WindowStatistics) -> WindowStatistics:
         """Return the statistics of both sets of events together."""
@@ -104,24 +98,32 @@ def fold_windows(
     entries: Iterable[Entry], window_seconds: int
 ) -> dict[WindowKey, WindowStatistics]:
     """Return the statistics of each window that `entries` touch."""
-    # Plain tuples while counting: making a named one costs more than looking it up.
-    windows: dict[tuple[str, str, str, str, int], WindowStatistics] = {}
+    # Plain tuples while grouping: making a named one costs more than looking it up.
+    groups: defaultdict[tuple[str, str, str, str, int], list[Entry]] = defaultdict(list)
     length = window_seconds * 1000
     for entry in entries:
         event = entry.event
         timestamp = event.timestamp
-        key = (
+        groups[
             event.dataset_id,
             event.intent,
             event.channel,
             event.model_version or "",
             timestamp - timestamp % length,
-        )
-        statistics = windows.get(key)
-        if statistics is None:
-            statistics = windows[key] = WindowStatistics()
-        statistics.add(entry)
-    return {WindowKey(*key, window_seconds): s for key, s in windows.items()}
+        ].append(entry)
+    return {
+        WindowKey(*key, window_seconds): WindowStatistics.of(group) for key, group in groups.items()
+    }
+
+
+def _histogram(micros: Iterable[int]) -> list[int]:
+    """Count confidences in 20 bins of width 0.05; 1.0 goes into the last."""
+    counts = [0] * (HISTOGRAM_BINS + 1)
+    for value in micros:
+        counts[value // _BIN_WIDTH_MICROS] += 1
+    certain = counts.pop()
+    counts[-1] += certain
+    return counts
 
 
 def roll_up(

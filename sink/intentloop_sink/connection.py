@@ -66,10 +66,34 @@ def session(url: str, purpose: str, *, autocommit: bool = False) -> Iterator[sql
         raise DatabaseUnavailableError(f"the database does not answer: {reason}") from error
 
 
-def _open(url: str, application_name: str) -> Connection:
+def pool(url: str, purpose: str, *, size: int, statement_timeout: float) -> sqlalchemy.Engine:
+    """Return up to `size` connections to share, opened when they are needed.
+
+    A statement may take `statement_timeout` seconds. Its parameters appear in no error.
+    """
+    import sqlalchemy
+
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg2://",
+        creator=partial(_open, url, f"intentloop {purpose}", statement_timeout),
+        isolation_level="READ COMMITTED",
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=2,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+
+def _open(url: str, application_name: str, statement_timeout: float = 0) -> Connection:
     connection: Connection = psycopg2.connect(
         url, application_name=application_name, **_NOTICE_A_DEAD_PEER
     )
+    if statement_timeout:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = %s", (round(statement_timeout * 1000),))
+        connection.autocommit = False
     return connection
 
 

@@ -45,7 +45,9 @@ class Content(NamedTuple):
             event.session_id,
             event.message_id,
             event.current_step,
-            None if alternatives is None else [a.model_dump() for a in alternatives],
+            None
+            if alternatives is None
+            else [{"intent": a.intent, "confidence": a.confidence} for a in alternatives],
         )
 
     def differences(self, other: Content) -> list[str]:

@@ -88,7 +88,6 @@ class PostgresSink:
         self._failpoint = failpoint
         self._careful_until = float("-inf")
         self._encoder = LineEncoder()
-        self._datasets: set[str] = set()
         self._connection: Connection | None = None
         self._turn = threading.Lock()
 
@@ -178,7 +177,6 @@ class PostgresSink:
                 self._writer,
                 self._timeouts,
                 self._encoder,
-                self._datasets,
                 self._failpoint,
             )
             return transaction.run(prepared, careful=self.is_careful)

@@ -98,33 +98,40 @@ def settle(prepared: Prepared, known: Mapping[str, Content]) -> Prepared:
 
 
 def _settle_batch(batch: Batch, known: Mapping[str, Content], settled: Prepared) -> None:
-    fresh, before, flagged = settled.fresh, len(settled.fresh), 0
     conflicts = len(settled.conflicts)
-    for entry in batch.entries:
-        example_id = entry.example_id
-        if example_id in fresh or example_id in known:
-            _compare(entry, batch.partition, known, settled)
-            continue
-        fresh[example_id] = entry
-        if entry.reasons:
-            flagged += 1
-    stored = len(fresh) - before
+    fresh = _fresh(batch, known, settled)
+    settled.fresh |= fresh
     row = _range_for(batch, settled.ranges)
     row.next_position = batch.next_position
     row.opened_at = min(row.opened_at, batch.opened_at)
     row.batches += batch.batches
     row.rejected += batch.rejected
-    row.stored += stored
-    row.flagged += flagged
-    row.duplicates += len(batch.entries) - stored - (len(settled.conflicts) - conflicts)
+    row.stored += len(fresh)
+    row.flagged += sum(1 for entry in fresh.values() if entry.reasons)
+    row.duplicates += len(batch.entries) - len(fresh) - (len(settled.conflicts) - conflicts)
 
 
-def _compare(
-    entry: Entry, partition: TopicPartition, known: Mapping[str, Content], settled: Prepared
-) -> None:
+def _fresh(batch: Batch, known: Mapping[str, Content], settled: Prepared) -> dict[str, Entry]:
+    """Return what is new in a batch, by example id; the rest is compared with what came first."""
+    ids = [entry.example_id for entry in batch.entries]
+    fresh = dict(zip(ids, batch.entries, strict=True))
+    taken = (settled.fresh.keys(), known.keys())
+    if len(fresh) == len(ids) and all(map(fresh.keys().isdisjoint, taken)):
+        return fresh
+    fresh.clear()
+    for example_id, entry in zip(ids, batch.entries, strict=True):
+        first = settled.fresh.get(example_id) or fresh.get(example_id)
+        if first or example_id in known:
+            content = Content.of(first) if first else known[example_id]
+            _compare(entry, content, batch.partition, settled)
+        else:
+            fresh[example_id] = entry
+    return fresh
+
+
+def _compare(entry: Entry, first: Content, partition: TopicPartition, settled: Prepared) -> None:
     """Find out whether an entry repeats the one of its id, or contradicts it."""
     newcomer = Content.of(entry)
-    first = known.get(entry.example_id) or Content.of(settled.fresh[entry.example_id])
     if newcomer == first:
         return
     fields = ", ".join(newcomer.differences(first))

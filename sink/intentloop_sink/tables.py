@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
+    Dialect,
     Double,
     Index,
     Integer,
@@ -14,16 +19,48 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    TypeDecorator,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
 
-_KEY_TEXT = Text(collation="C")
-"""Compared byte by byte: what is looked up or sorted needs no language rules."""
-_TIME = DateTime(timezone=True)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A time with its zone. SQLite, which has none, keeps epoch milliseconds."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that the database keeps."""
+        is_sqlite = dialect.name == "sqlite"
+        return dialect.type_descriptor(BigInteger() if is_sqlite else self.impl_instance)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return what is sent to the database."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return (value - _EPOCH) // _MILLISECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Return what the database sent."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return _EPOCH + value * _MILLISECOND
+
+
+# Compared byte by byte, as SQLite always does: what is looked up or sorted needs no language rules.
+_KEY_TEXT = Text(collation="C").with_variant(Text(), "sqlite")
+_TEXTS = ARRAY(Text).with_variant(JSON(), "sqlite")
+_JSON = JSONB().with_variant(JSON(none_as_null=True), "sqlite")
+_TIME = Instant()
 
 
 def _now() -> Column[object]:
@@ -39,12 +76,12 @@ example = Table(
     Column("type", Text, nullable=False, server_default="nlu"),
     Column("input", Text, nullable=False),
     Column("intent", Text, nullable=False),
-    Column("tags", ARRAY(Text), nullable=False),
+    Column("tags", _TEXTS, nullable=False),
     Column("createdAt", _TIME, nullable=False),
     Column("eventId", Text, nullable=False),
     Column("predictedIntent", Text, nullable=False),
     Column("confidence", Double, nullable=False),
-    Column("reviewReasons", ARRAY(Text), nullable=False),
+    Column("reviewReasons", _TEXTS, nullable=False),
     Column("sender", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("language", Text),
@@ -52,7 +89,7 @@ example = Table(
     Column("sessionId", Text),
     Column("messageId", Text),
     Column("currentStep", Text),
-    Column("alternatives", JSONB),
+    Column("alternatives", _JSON),
     CheckConstraint("confidence BETWEEN 0 AND 1", name="Example_confidence_check"),
 )
 # Ascending, because rows come in order of time and the right edge of an index is its cheap end.
@@ -167,3 +204,43 @@ ingest_loss = Table(
     Column("writer", Text, nullable=False),
     CheckConstraint("first_position < next_position", name="ingest_loss_range_check"),
 )
+
+# What may be done with the API. The key itself is nowhere, only its digest.
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", _KEY_TEXT, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("scopes", _TEXTS, nullable=False),
+    Column("datasets", _TEXTS),
+    Column("requests_per_minute", Integer),
+    Column("created_at", _TIME, nullable=False, server_default=func.now()),
+    Column("expires_at", _TIME),
+    Column("revoked_at", _TIME),
+    Column("last_used_at", _TIME),
+)
+
+# What people say about an intent. How often it occurs is in the statistics.
+intent = Table(
+    "intent",
+    metadata,
+    Column("dataset_id", _KEY_TEXT, primary_key=True),
+    Column("name", _KEY_TEXT, primary_key=True),
+    Column("description", Text, nullable=False),
+    _now(),
+)
+
+# What loggers counted since their last report: the only ones who can measure log().
+logger_report = Table(
+    "logger_report",
+    metadata,
+    Column("logger_id", _KEY_TEXT, primary_key=True),
+    Column("reported_at", _TIME, primary_key=True),
+    Column("accepted", BigInteger, nullable=False),
+    Column("delivered", BigInteger, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("log_p99_us", BigInteger),
+)
+Index("logger_report_newest", logger_report.c.reported_at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import is_
 
@@ -49,15 +49,14 @@ class Timeouts:
 class Transaction:
     """Stores one group over a connection in autocommit mode.
 
-    `datasets` are those known to exist; it grows with what is committed. `failpoint` is called as
-    "store.before_copy", "store.after_copy", "store.before_commit" and "store.after_commit".
+    `failpoint` is called as "store.before_copy", "store.after_copy", "store.before_commit" and
+    "store.after_commit".
     """
 
     connection: Connection
     writer: str
     timeouts: Timeouts
     encoder: LineEncoder
-    datasets: set[str]
     failpoint: Failpoint = no_failpoint
 
     def run(self, prepared: Prepared, *, careful: bool) -> Stored | Refused | OutOfTurn:
@@ -123,7 +122,8 @@ class Transaction:
         self.failpoint("store.after_copy")
         sizes = _dataset_sizes(prepared)
         parts = [
-            *_new_datasets(sizes.keys() - self.datasets),
+            # Always, because one that was there a moment ago may have been deleted.
+            *_new_datasets(sizes.keys()),
             *_statistics(prepared),
             statements.insert_ranges(prepared.ranges, self.writer),
             *_count(sizes, prepared.batches[0].partition),
@@ -134,7 +134,6 @@ class Transaction:
         self.failpoint("store.before_commit")
         send(cursor, parts)
         self.failpoint("store.after_commit")
-        self.datasets.update(sizes)
 
 
 def begin(
@@ -177,7 +176,7 @@ def _dataset_sizes(prepared: Prepared) -> Counter[str]:
     return sizes
 
 
-def _new_datasets(ids: set[str]) -> list[Statement]:
+def _new_datasets(ids: Iterable[str]) -> list[Statement]:
     ordered = sorted(ids)
     names = [_dataset_name(dataset) for dataset in ordered]
     arrays = (array_literal(ordered), array_literal(names))
@@ -226,5 +225,7 @@ def _stored(prepared: Prepared, positions: dict[TopicPartition, int], fenced: in
         stored=sum(row.stored for row in prepared.ranges),
         duplicates=sum(row.duplicates for row in prepared.ranges),
         rejected=sum(row.rejected for row in prepared.ranges),
+        flagged=sum(row.flagged for row in prepared.ranges),
+        batches=sum(row.batches for row in prepared.ranges),
         fenced=fenced,
     )

@@ -14,16 +14,15 @@ from dataclasses import dataclass, field
 import structlog
 
 from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
-from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import OffsetLine, PostgresSink
 from intentloop_sink.spool import Spool
-from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.dead_letters import rejected_letter
 from intentloop_stream.group_commit import GroupCommit, Publish
 from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
 from intentloop_stream.processing.batching import Item
 from intentloop_stream.settings import WorkerSettings
 from intentloop_stream.storm import StormWatch
+from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.transport import Chunk
 
 _TICK_SECONDS = 0.1
@@ -60,12 +59,10 @@ class Pipeline:
         publish: must not return before the dead letters are safe.
         reposition: must lead to `assign` and a seek.
         earliest: the first offset that Kafka still has.
-        clock: wall time in epoch ms.
-        backpressure: told while the pipeline waits for the store.
-        failpoint: see `GroupCommit`.
+        surroundings: see there.
     """
 
-    def __init__(  # noqa: PLR0913 - what it is wired to
+    def __init__(
         self,
         sink: PostgresSink,
         spool: Spool,
@@ -74,9 +71,7 @@ class Pipeline:
         publish: Publish,
         reposition: Reposition,
         earliest: Callable[[TopicPartition], Awaitable[int]],
-        clock: Callable[[], int],
-        backpressure: Backpressure,
-        failpoint: Failpoint = no_failpoint,
+        surroundings: Surroundings,
     ) -> None:
         self._decoder = Decoder(ReviewRule(settings.confidence_threshold), settings.window_seconds)
         self._batch_size = settings.batch_size
@@ -86,7 +81,8 @@ class Pipeline:
         self._publish = publish
         self._reposition = reposition
         self._earliest = earliest
-        self._clock = clock
+        self._clock = surroundings.clock
+        self._metrics = surroundings.metrics
         self._assignments: dict[TopicPartition, _Assignment] = {}
         self._storms = StormWatch(
             settings.storm_share, settings.storm_records, stop=settings.storm_stop
@@ -98,8 +94,7 @@ class Pipeline:
             on_stored=self._acknowledge,
             on_out_of_turn=reposition,
             storms=self._storms,
-            backpressure=backpressure,
-            failpoint=failpoint,
+            surroundings=surroundings,
         )
 
     async def assign(self, earliest: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
@@ -189,6 +184,7 @@ class Pipeline:
             advice="Kafka deleted them unread: lengthen the topic's retention, or add workers",
         )
         await self._commits.record_loss(partition, earliest)
+        self._metrics.lost(earliest - line.next_position)
         return OffsetLine(earliest, line.highest_timestamp)
 
     async def _is_lost(self, partition: TopicPartition, chunk: Chunk) -> bool:
@@ -221,6 +217,7 @@ class Pipeline:
         self._storms.decoded(reasons)
         rejections = [item for item in items if isinstance(item, Rejection)]
         if rejections:
+            self._metrics.rejected(rejection.reason for rejection in rejections)
             log.warning("rejected", partition=partition.partition, records=len(rejections))
             await self._publish([rejected_letter(r, partition) for r in rejections])
 

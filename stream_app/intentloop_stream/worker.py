@@ -25,9 +25,12 @@ from intentloop_stream.broker import broker_urls, credentials
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.ending import FAILURE, EndWorkerError
 from intentloop_stream.group_commit import adopt_orphans, back_off
+from intentloop_stream.metrics import Metrics
 from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.quarantine import QUARANTINE, Quarantine
 from intentloop_stream.stall import Standing
+from intentloop_stream.surroundings import Surroundings
+from intentloop_stream.telemetry import Telemetry
 from intentloop_stream.topics import log_ends, quiet_admin, topic_ids
 from intentloop_stream.watchdog import Watchdog
 
@@ -55,6 +58,8 @@ class IntentloopApp(faust.App):
         self.partitions: dict[TP, TopicPartition] = {}
         self.positioning = asyncio.Lock()
         self.backpressure = Backpressure()
+        self.metrics = Metrics()
+        self.telemetry = Telemetry(self.metrics, self.not_ready)
         self.watchdog: Watchdog | None = None
 
     async def on_start(self) -> None:
@@ -62,15 +67,17 @@ class IntentloopApp(faust.App):
         await super().on_start()
         _collect_seldom()
         try:
+            await self._start_telemetry()
             await self._check_schema()
             self._start_pipeline()
-        except (SchemaError, SpoolError) as error:
+        except (SchemaError, SpoolError, EndWorkerError) as error:
             await self._end(error)
 
     async def on_stop(self) -> None:
         """Stop reading, then write and acknowledge what is open."""
         if self.watchdog is not None:
             self.watchdog.stop()
+        await self.telemetry.stop()
         await super().on_stop()
         if self.pipeline is None or self.failure is not None:
             return
@@ -127,28 +134,56 @@ class IntentloopApp(faust.App):
                 standings[partition] = Standing(fetched, delivered, taken, due, safe)
         return standings
 
+    def lag(self) -> Mapping[int, int]:
+        """Return by number of an assigned partition how many positions are not safe yet."""
+        progress = self.pipeline.progress() if self.pipeline else {}
+        places = {partition: tp for tp, partition in self.partitions.items()}
+        return {
+            partition.partition: max(0, (self.consumer.highwater(places[partition]) or 0) - safe)
+            for partition, (_, _, safe) in progress.items()
+            if partition in places
+        }
+
+    def not_ready(self) -> str | None:
+        """Say why the worker takes nothing now, None when it does."""
+        if self.pipeline is None:
+            return "it starts: the database has not answered yet"
+        return self.backpressure.reason
+
+    async def _start_telemetry(self) -> None:
+        worker = self.configuration.worker
+        if worker.metrics_port is None:
+            return
+        try:
+            await self.telemetry.start(worker.metrics_host, worker.metrics_port)
+        except OSError as error:
+            raise EndWorkerError(f"INTENTLOOP_METRICS_PORT cannot be used: {error}") from error
+
     def _start_pipeline(self) -> None:
-        spool, worker = self.configuration.spool, self.configuration.worker
-        quarantine = Quarantine(spool.folder / QUARANTINE)
+        configured, worker = self.configuration.spool, self.configuration.worker
+        spool = Spool(
+            configured.folder,
+            self.configuration.writer,
+            max_bytes=configured.max_bytes,
+            failpoint=self.configuration.failpoint,
+        )
+        self.metrics.lag(self.lag)
+        self.metrics.gauge("spooled_events", "Events waiting in files.", lambda: spool.events)
+        quarantine = Quarantine(configured.folder / QUARANTINE)
         publish = partial(dead_letters.publish, self, quarantine, self.backpressure)
         self.pipeline = Pipeline(
             self.sink,
-            Spool(
-                spool.folder,
-                self.configuration.writer,
-                max_bytes=spool.max_bytes,
-                failpoint=self.configuration.failpoint,
-            ),
+            spool,
             worker,
             publish=publish,
             reposition=self.consumer.perform_seek,
             earliest=self._earliest,
-            clock=lambda: time.time_ns() // 1_000_000,
-            backpressure=self.backpressure,
-            failpoint=self.configuration.failpoint,
+            surroundings=Surroundings(
+                _now_ms, self.backpressure, self.metrics, self.configuration.failpoint
+            ),
         )
         self.add_future(self._run(self.pipeline.run()))
-        self.add_future(adopt_orphans(spool.folder, self.sink, publish))
+        self.add_future(adopt_orphans(configured.folder, self.sink, publish))
         if worker.stall_seconds:
             ends = partial(log_ends, quiet_admin(self.configuration.kafka))
             self.watchdog = Watchdog(worker.stall_seconds, self.standings, ends, self.backpressure)
@@ -199,6 +234,10 @@ class Worker(faust.Worker):
         super().stop_and_shutdown()
         if self.app.failure is not None:
             raise SystemExit(FAILURE)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _collect_seldom() -> None:

@@ -30,10 +30,7 @@ logs = st.lists(entries, max_size=40)
 
 
 def statistics(log: list[Entry]) -> WindowStatistics:
-    total = WindowStatistics()
-    for each in log:
-        total.add(each)
-    return total
+    return WindowStatistics.of(log) if log else WindowStatistics()
 
 
 def merged(one: Windows, other: Windows) -> Windows:

@@ -24,6 +24,16 @@ def query(url: str, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         connection.close()
 
 
+def administer(url: str, statement: str) -> None:
+    """Run a statement that no transaction may hold."""
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
+
+
 def examples(url: str) -> dict[str, tuple[Any, ...]]:
     """Return the rows of "Example" by id, tags sorted."""
     rows = query(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
 from faust import App
 from faust.tables.recovery import Recovery
@@ -44,6 +44,8 @@ HOOKS: list[tuple[Callable[..., Any], str]] = [
     (AIOKafkaConsumer.start, "2f1ba7044332"),
     (Fetcher.fetched_records, "be4348896b9b"),
     (FetchResult.getall, "3e717e30de50"),
+    (PartitionRecords._unpack_records, "b803e6d46480"),
+    (Fetcher._proc_fetch_request, "59bf948fff47"),
     (Assignment.state_value, "183fea82ef48"),
     (TopicPartitionState.consumed_to, "c7b8f0f99ce9"),
 ]

@@ -102,6 +102,7 @@ def replay_all(
     folder: Path,
     sink: PostgresSink | None,
     *,
+    writers: str = "*",
     dry_run: bool = False,
     publish: Publish | None = None,
     progress: Progress = lambda _report, _remaining: None,
@@ -109,10 +110,11 @@ def replay_all(
 ) -> ReplayReport:
     """Replay all spools in a folder, again and again until nothing moves: some wait for others.
 
-    A dry run changes nothing, needs no `sink`, and looks into held spools too. Blocks. Raises
-    SpoolError when a spool cannot be opened, and what `publish` raises.
+    `writers` is a pattern for the names of those meant. A dry run changes nothing, needs no `sink`,
+    and looks into held spools too. Blocks. Raises SpoolError when a spool cannot be opened, and
+    what `publish` raises.
     """
-    folders = [lock.parent for lock in sorted(folder.glob(f"*/{LOCK_NAME}"))]
+    folders = [lock.parent for lock in sorted(folder.glob(f"{writers}/{LOCK_NAME}"))]
     if dry_run or sink is None:
         return ReplayReport(tuple(_look_at(path, sink) for path in folders))
     origins = _origins(total(_segments_in(path)) for path in folders)

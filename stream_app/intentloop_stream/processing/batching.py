@@ -54,11 +54,13 @@ class PartitionBatcher:
         """
         closed: list[Batch] = []
         pending = self._open + list(items)
+        times = [item.record.timestamp for item in pending]
+        ages = self._ages(times, now)
         start, count = 0, len(pending)
         while start < count:
             if start or not self._open:
-                self.opened_at = min(pending[start].record.timestamp, now)
-            end, reason = self._cut(pending, start)
+                self.opened_at = min(times[start], now)
+            end, reason = self._cut(times, start, ages=ages)
             if reason is None:
                 break
             position = next_position if end == count else pending[end - 1].record.offset + 1
@@ -87,12 +89,23 @@ class PartitionBatcher:
         is_young = self.opened_at <= now < self.opened_at + self.max_age_ms - margin_ms
         return bool(self._open) and not is_young
 
-    def _cut(self, pending: list[Item], start: int) -> tuple[int, ClosedBy | None]:
-        """Find the end of the batch that begins at `start`; no reason when it stays open."""
+    def _ages(self, times: list[int], now: int) -> bool:
+        """Tell whether any batch of records with these Kafka timestamps can reach its age."""
+        earliest = min([now, *times, *([self.opened_at] if self._open else [])])
+        return max(times, default=0) >= earliest + self.max_age_ms
+
+    def _cut(self, times: list[int], start: int, *, ages: bool) -> tuple[int, ClosedBy | None]:
+        """Find the end of the batch that begins at `start`; no reason when it stays open.
+
+        Where none can reach its age, find the end of all that are full.
+        """
+        full = (len(times) - start) // self.size
+        if full and not ages:
+            return start + full * self.size, ClosedBy.SIZE
         limit = self.opened_at + self.max_age_ms
-        end = min(start + self.size, len(pending))
+        end = min(start + self.size, len(times))
         for index in range(start + 1, end):
-            if pending[index].record.timestamp >= limit:
+            if times[index] >= limit:
                 return index, ClosedBy.TIME
         return end, ClosedBy.SIZE if end - start == self.size else None
 
@@ -102,8 +115,7 @@ class PartitionBatcher:
 
     def _close(self, items: list[Item], next_position: int, reason: ClosedBy) -> Batch:
         entries = [item for item in items if type(item) is Entry]
-        for entry in entries:
-            self._closed.observe(entry.event.timestamp, entry.record.timestamp)
+        self._closed.pass_all((entry.event.timestamp, entry.record.timestamp) for entry in entries)
         batch = Batch(
             partition=self.partition,
             first_position=self.first_position,
@@ -113,6 +125,7 @@ class PartitionBatcher:
             closed_by=reason,
             entries=entries,
             rejected=len(items) - len(entries),
+            batches=max(1, len(items) // self.size),
         )
         self.first_position = next_position
         return batch
@@ -128,4 +141,4 @@ def _append(closed: list[Batch], batch: Batch) -> None:
     last.highest_timestamp = batch.highest_timestamp
     last.entries += batch.entries
     last.rejected += batch.rejected
-    last.batches += 1
+    last.batches += batch.batches

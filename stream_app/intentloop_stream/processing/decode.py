@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from intentloop_schemas import (
     DeadLetterReason,
     Entry,
-    Event,
+    EventFields,
     Record,
     ReviewRule,
     event_identity,
     example_id,
     explain,
 )
+from intentloop_stream.processing.parse import EventParser
 from intentloop_stream.processing.watermark import Watermark
-
-# The validator itself: the model's classmethod costs another call for each record.
-_validate_json = TypeAdapter(Event).validator.validate_json
 
 
 class Rejection(NamedTuple):
@@ -38,6 +36,7 @@ class Decoder:
 
     rule: ReviewRule
     window_seconds: int
+    _parser: EventParser = field(default_factory=EventParser)
 
     def decode(self, records: Iterable[Record], watermark: Watermark) -> list[Entry | Rejection]:
         """Return one item a record; valid events move `watermark` on."""
@@ -49,24 +48,24 @@ class Decoder:
                 record, DeadLetterReason.NO_VALUE, "the record has no value; send the event as JSON"
             )
         try:
-            event = _validate_json(record.value)
+            event = self._parser.parse(record.value)
         except ValidationError as error:
             return Rejection(record, _reason(error), explain(error))
-        return self._entry(record, event, watermark)
+        late = watermark.pass_by(event.timestamp, record.timestamp, self.window_seconds * 1000)
+        return to_entry(event, record, self.rule, late=late)
 
-    def _entry(self, record: Record, event: Event, watermark: Watermark) -> Entry:
-        event_id = event.event_id or event_identity(event)
-        timestamp = event.timestamp
-        late = watermark.is_late(timestamp, self.window_seconds)
-        watermark.observe(timestamp, record.timestamp)
-        return Entry(
-            event,
-            event_id,
-            example_id(event.dataset_id, event_id, timestamp),
-            self.rule.reasons(event.intent, event.confidence, event.alternatives),
-            late,
-            record,
-        )
+
+def to_entry(event: EventFields, record: Record, rule: ReviewRule, *, late: bool) -> Entry:
+    """Return a valid event with all that is derived from it."""
+    event_id = event.event_id or event_identity(event)
+    return Entry(
+        event,
+        event_id,
+        example_id(event.dataset_id, event_id, event.timestamp),
+        rule.reasons(event.intent, event.confidence, event.alternatives),
+        late,
+        record,
+    )
 
 
 def _reason(error: ValidationError) -> DeadLetterReason:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from intentloop_schemas.statistics import window_start
 
 ALLOWED_LATENESS_MS = 5_000
 """An event may be this much older than the newest one before its window counts as over."""
@@ -21,12 +20,20 @@ class Watermark:
 
     highest: int = 0
 
-    def is_late(self, timestamp: int, window_seconds: int) -> bool:
-        """Tell whether the window that holds an event time was already over."""
-        window_end = window_start(timestamp, window_seconds) + window_seconds * 1000
-        return window_end <= self.highest - ALLOWED_LATENESS_MS
+    def pass_by(self, timestamp: int, logged_at: int, window_ms: int) -> bool:
+        """Tell whether the window that holds an event time was already over, then move on to it.
 
-    def observe(self, timestamp: int, logged_at: int) -> None:
-        """Move on to an event's time, unless it is far ahead of the record's Kafka timestamp."""
-        if self.highest < timestamp <= logged_at + MAX_CLOCK_LEAD_MS:
-            self.highest = timestamp
+        A time far ahead of the record's Kafka timestamp, `logged_at`, moves nothing.
+        """
+        highest = self.highest
+        if timestamp > highest:
+            if timestamp <= logged_at + MAX_CLOCK_LEAD_MS:
+                self.highest = timestamp
+            return False
+        window_end = timestamp - timestamp % window_ms + window_ms
+        return window_end <= highest - ALLOWED_LATENESS_MS
+
+    def pass_all(self, events: Iterable[tuple[int, int]]) -> None:
+        """Move on as `pass_by` does, for many pairs of event time and Kafka timestamp."""
+        believed = [time for time, logged_at in events if time <= logged_at + MAX_CLOCK_LEAD_MS]
+        self.highest = max([self.highest, *believed])

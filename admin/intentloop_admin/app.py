@@ -1,0 +1,85 @@
+"""The app: services in, FastAPI out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from intentloop_admin import documentation, problems
+from intentloop_admin.http.body import BodyLimit
+from intentloop_admin.http.context import RequestContext
+from intentloop_admin.routes import conversations, datasets, examples, health
+from intentloop_admin.security.access import Requires
+from intentloop_admin.security.authentication import HEADER, Authentication
+from intentloop_admin.services import Services
+
+ROUTERS = (conversations.router, datasets.router, examples.router, health.router)
+"""All that the API can do; each module under `routes/` is one resource."""
+
+
+def create_app(services: Services) -> FastAPI:
+    """Build the app. It begins to work, and stops, with its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with services.running():
+            yield
+
+    app = FastAPI(lifespan=lifespan, **documentation.ABOUT)
+    app.state.services = services
+    for router in ROUTERS:
+        require_guarded(router)
+        app.include_router(router)
+    documentation.serve(app)
+    app.add_exception_handler(HTTPException, problems.on_http_exception)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
+    _add_layers(app, services)
+    return app
+
+
+def _add_layers(app: FastAPI, services: Services) -> None:
+    """Wrap the app, from the innermost layer to the outermost."""
+    settings = services.configuration.api
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, seconds=settings.body_seconds)
+    app.add_middleware(
+        Authentication,
+        keyring=services.keyring,
+        limiter=services.limiter,
+        open_paths=health.OPEN_PATHS,
+        browsable=documentation.PATHS,
+    )
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+            allow_headers=[HEADER, "Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["Link", "X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After"],
+        )
+    app.add_middleware(
+        RequestContext,
+        metrics=services.metrics,
+        policies=documentation.POLICIES,
+        quiet=health.OPEN_PATHS,
+    )
+
+
+def require_guarded(router: APIRouter) -> None:
+    """Raise RuntimeError when a route asks nothing of a key and is not known to be open."""
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise RuntimeError(f"{route} is not a plain route: list its router in ROUTERS")  # noqa: TRY004 - the programmer's error, not a caller's
+        if requirement(route) is None and route.path not in health.OPEN_PATHS:
+            raise RuntimeError(f"{route.path} asks for no scope: add `requires(...)` to it")
+
+
+def requirement(route: APIRoute) -> Requires | None:
+    """Return what a route asks of a key."""
+    calls = (dependency.call for dependency in route.dependant.dependencies)
+    return next((call for call in calls if isinstance(call, Requires)), None)

@@ -1,0 +1,19 @@
+"""Conversations over HTTP: the same processing and the same store as the worker's."""
+
+from intentloop_admin.ingest.body import MAX_ITEMS, MalformedBodyError, read_conversations
+from intentloop_admin.ingest.intake import Intake
+from intentloop_admin.ingest.line import Line
+from intentloop_admin.ingest.post import Post, Received
+from intentloop_admin.ingest.writer import NotTakenError, Writer
+
+__all__ = [
+    "MAX_ITEMS",
+    "Intake",
+    "Line",
+    "MalformedBodyError",
+    "NotTakenError",
+    "Post",
+    "Received",
+    "Writer",
+    "read_conversations",
+]

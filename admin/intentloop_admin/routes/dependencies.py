@@ -1,0 +1,19 @@
+"""What routes are given."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Query, Request
+
+from intentloop_admin.services import Services
+from intentloop_schemas.event import DatasetId
+
+
+def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+ServicesOf = Annotated[Services, Depends(_services)]
+InPath = Annotated[DatasetId, Path(examples=["ds-auto-training"])]
+InQuery = Annotated[DatasetId, Query(alias="datasetId", description="Which dataset.")]

@@ -1,0 +1,111 @@
+"""The layer that asks for a key, before anything of a request is read."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Collection
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from intentloop_admin import problems
+from intentloop_admin.problems import ProblemError, try_later
+from intentloop_admin.security.keyring import Keyring, KeysUnknownError
+from intentloop_admin.security.keys import Key
+from intentloop_admin.security.limiter import Limiter
+
+HEADER = "X-API-KEY"
+
+
+class Authentication:
+    """Lets nobody in without a key, but to the open paths; says who it is in `state["key"]`.
+
+    The key comes as X-API-KEY, or as a bearer token. For the pages in `browsable`, which a browser
+    asks for, it may come as the password of Basic authentication, to read them only.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keyring: Keyring,
+        limiter: Limiter,
+        open_paths: Collection[str],
+        browsable: Collection[str],
+    ) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._limiter = limiter
+        self._open_paths = open_paths
+        self._browsable = browsable
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in self._open_paths:
+            await self._app(scope, receive, send)
+            return
+        limits: dict[str, str] = {}
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(limits)
+            await send(message)
+
+        try:
+            key = scope["state"]["key"] = await self._key(scope)
+            may_go_on, limits = self._limiter.take(key)
+            if not may_go_on:
+                raise _too_often()
+        except ProblemError as error:
+            await problems.response(error)(scope, receive, answer)
+        else:
+            await self._app(scope, receive, answer)
+
+    async def _key(self, scope: Scope) -> Key:
+        can_ask = scope["path"] in self._browsable and scope["method"] in ("GET", "HEAD")
+        text = _presented(Headers(scope=scope), basic=can_ask)
+        if text is None:
+            raise _unauthorized(f"Send your key in the header {HEADER}.", basic=can_ask)
+        try:
+            key = await self._keyring.find(text)
+        except KeysUnknownError:
+            raise try_later("Keys cannot be looked up: the database is away.") from None
+        if key is None:
+            raise _unauthorized(
+                "This key is not known, or has expired or been revoked; `intentloop keys create` "
+                "makes a new one.",
+                basic=can_ask,
+            )
+        return key
+
+
+def _presented(headers: Headers, *, basic: bool) -> str | None:
+    if (text := headers.get(HEADER)) is not None:
+        return text
+    scheme, _, credentials = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    if basic and scheme.lower() == "basic":
+        return _password(credentials)
+    return None
+
+
+def _password(credentials: str) -> str | None:
+    try:
+        return b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
+
+
+def _unauthorized(detail: str, *, basic: bool) -> ProblemError:
+    challenge = 'Basic realm="intentloop: your key is the password"' if basic else "Bearer"
+    headers = {"WWW-Authenticate": challenge}
+    return ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers=headers)
+
+
+def _too_often() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "This key asks too often: wait, and send more conversations in each request.",
+    )

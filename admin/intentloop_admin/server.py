@@ -1,0 +1,37 @@
+"""The process: uvicorn around the app, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import structlog
+import uvicorn
+
+from intentloop_admin.app import create_app
+from intentloop_admin.services import Configuration, Services
+
+_GRACE_SECONDS = 8
+"""How long requests may take to end once the process is told to."""
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than the minute for which proxies usually keep a connection: it is theirs to close."""
+
+log = structlog.get_logger(__name__)
+
+
+def run_api(configuration: Configuration) -> None:
+    """Serve until SIGTERM or Ctrl-C, then write what is open and leave.
+
+    Raises intentloop_sink.spool.SpoolError when the fallback's folder cannot be used.
+    """
+    api = configuration.api
+    app = create_app(Services(configuration))
+    log.info("api_starts", url=f"http://{api.host}:{api.port}", mode="postgres")
+    uvicorn.run(
+        app,
+        host=api.host,
+        port=api.port,
+        # Every request has one line already, without the URL, which may name a sender.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )

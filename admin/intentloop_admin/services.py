@@ -1,0 +1,136 @@
+"""Everything that routes work with, made once for an app."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import structlog
+
+from intentloop_admin.ingest import Intake, Line, Writer
+from intentloop_admin.ingest.replay import WRITER_PREFIX, adopt_orphans, replay
+from intentloop_admin.metrics import Metrics
+from intentloop_admin.problems import try_later
+from intentloop_admin.security.key_store import KeyStore, TableKeys
+from intentloop_admin.security.keyring import Keyring
+from intentloop_admin.security.limiter import Limiter
+from intentloop_admin.settings import ApiSettings
+from intentloop_admin.stores import Stores
+from intentloop_schemas import ReviewRule
+from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, PostgresSink
+from intentloop_sink.catalogue import PostgresCatalogue
+from intentloop_sink.spool import Spool, SpoolSettings
+from intentloop_stream.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of the parts that make an API process.
+
+    Reading them raises pydantic.ValidationError when a variable has a wrong value.
+    """
+
+    api: ApiSettings = field(default_factory=ApiSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    """The review rule, the windows and the topic are the worker's."""
+    failpoints: FailpointSettings = field(default_factory=FailpointSettings)
+
+    @cached_property
+    def writer(self) -> str:
+        """Names this process to the database, and its folder in the fallback."""
+        return WRITER_PREFIX + (self.worker.instance_id or uuid.uuid4().hex[:12])
+
+    @cached_property
+    def failpoint(self) -> Failpoint:
+        """What a test lets happen at a named moment; nothing otherwise."""
+        return from_setting(self.failpoints.failpoint)
+
+
+class Services:
+    """The parts of a running API. Making them opens the spool and connects to nothing.
+
+    Raises intentloop_sink.spool.SpoolError when the spool cannot be used.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.rule = ReviewRule(configuration.worker.confidence_threshold)
+        self.metrics = Metrics()
+        url = configuration.database.required_url()
+        self.sink = PostgresSink(
+            url,
+            window_seconds=configuration.worker.window_seconds,
+            writer=configuration.writer,
+            failpoint=configuration.failpoint,
+        )
+        catalogue = PostgresCatalogue(url)
+        self.stores = Stores(catalogue)
+        self.keys: KeyStore = TableKeys(catalogue)
+        admin_key = configuration.api.admin_key
+        self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
+        self.limiter = Limiter(configuration.api.requests_per_minute)
+        self.spool = Spool(
+            configuration.spool.folder,
+            configuration.writer,
+            max_bytes=configuration.spool.max_bytes,
+            failpoint=configuration.failpoint,
+        )
+        self.intake = Intake(
+            Writer(Line(configuration.writer, now_ms), self.sink, self.spool), self.metrics
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work as long as the context lasts; at its end what is open is written."""
+        await self._check_schema()
+        async with asyncio.TaskGroup() as tasks:
+            working = [
+                tasks.create_task(self.intake.run()),
+                tasks.create_task(self.keyring.note_usage()),
+                tasks.create_task(replay(self.spool, self.sink, self.intake.thread)),
+                tasks.create_task(adopt_orphans(self.configuration.spool.folder, self.sink)),
+            ]
+            try:
+                yield
+                await self.intake.idle()
+            finally:
+                for task in working:
+                    task.cancel()
+        await self.keyring.flush()
+        self.close()
+
+    def require_ready(self) -> None:
+        """Raise ProblemError when neither the store nor the disk would take anything."""
+        if self.spool.size >= self.configuration.spool.max_bytes:
+            raise try_later("The database is away, and the files are full.")
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+        self.intake.thread.shutdown()
+        self.stores.close()
+        self.sink.close()
+        self.spool.close()
+
+    async def _check_schema(self) -> None:
+        """Raise SchemaError unless the schema is this release's, or cannot be looked at now."""
+        try:
+            await asyncio.to_thread(self.sink.check_schema)
+        except DatabaseUnavailableError as error:
+            log.warning("database_away", error=str(error), advice="what comes waits in files")
+
+
+def now_ms() -> int:
+    """Return the time in epoch ms."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,46 @@
+"""What is known of datasets, examples, intents and statistics, and how it is changed.
+
+The statements are written once, and run on Postgres and on the index of the JSON files alike.
+"""
+
+from intentloop_sink.catalogue.catalogue import Catalogue
+from intentloop_sink.catalogue.datasets import CreateDataset, Dataset, DeleteDataset, RenameDataset
+from intentloop_sink.catalogue.edit import Edit
+from intentloop_sink.catalogue.examples import (
+    BulkChange,
+    Changed,
+    ChangeExample,
+    DeleteExamples,
+    Example,
+    ExampleChange,
+    Page,
+)
+from intentloop_sink.catalogue.filters import Cursor, ExampleFilter
+from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKey
+from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
+from intentloop_sink.catalogue.store import CatalogueStore
+
+__all__ = [
+    "AddKey",
+    "BulkChange",
+    "Catalogue",
+    "CatalogueStore",
+    "ChangeExample",
+    "Changed",
+    "CreateDataset",
+    "Cursor",
+    "Dataset",
+    "DeleteDataset",
+    "DeleteExamples",
+    "Edit",
+    "Example",
+    "ExampleChange",
+    "ExampleFilter",
+    "MarkUsed",
+    "Page",
+    "PostgresCatalogue",
+    "RenameDataset",
+    "RevokeKey",
+    "SlowQueryError",
+    "StoredKey",
+]
