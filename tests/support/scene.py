@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from intentloop_cli.reconcile import reconcile
+from intentloop_schemas.kafka import KafkaSettings
 from support import tables
 from support.oracle import Client, History, Verdict, accounted, endless, judge, recovery_seconds
 from support.processes import StartWorker, Worker
@@ -103,7 +105,16 @@ class Scene:
         verdict = self.judge()
         self.figure("accepted", verdict.accepted)
         verdict.require_exactly_once()
+        self._adds_up(verdict.accepted)
         return verdict
+
+    def _adds_up(self, accepted: int) -> None:
+        """The operator's reconciliation comes to what the oracle says."""
+        kafka = KafkaSettings(bootstrap_servers=self.servers)
+        accounts = reconcile(kafka, self.url, self.fallback, self.topic)
+        assert [problem for one in accounts for problem in one.problems] == []
+        assert sum(one.stored + one.duplicates + one.rejected for one in accounts) == accepted
+        assert sum(one.spooled + one.lost + one.open for one in accounts) == 0
 
     def is_frozen(self, worker: Worker) -> bool:
         """Tell whether a worker has been stopped by SIGSTOP."""
