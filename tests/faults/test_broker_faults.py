@@ -12,7 +12,7 @@ from intentloop_devstack import KafkaServer, UnavailableError, local_kafka
 from intentloop_devstack.ports import free_port
 from support.harm import die, freeze, restart
 from support.proxy import Proxy
-from support.scene import Scene
+from support.scene import SOON, Scene
 
 pytestmark = pytest.mark.fault
 FAULT_SECONDS = 10.0
@@ -64,15 +64,18 @@ def road(proxied_kafka: tuple[KafkaServer, Proxy], worker_environment: dict[str,
 def test_broker_harmed(
     scene: Scene, kafka: KafkaServer, harm: Callable[[KafkaServer], None]
 ) -> None:
-    worker = scene.start_worker()
+    worker = scene.start_worker(**SOON)
     scene.traffic()
+    bot = scene.bot()
     scene.flows()
 
+    began = time.monotonic()
     harm(kafka)
     ended = time.monotonic()
 
     scene.takes_again()
     scene.recovers(since=ended)
+    scene.says_quickly(bot, began)
     scene.ends_well()
     assert worker.process.poll() is None
 
