@@ -124,12 +124,37 @@ def settings(
 
 
 @app.command("doctor")
-def diagnose() -> None:
+def diagnose(
+    *,
+    reconcile: Annotated[
+        bool, typer.Option("--reconcile", help="Also whether every record is accounted for.")
+    ] = False,
+) -> None:
     """Check broker, topics, database, schema, lag and clock; say what is wrong and what to do."""
-    findings = doctor.examine(read(KafkaSettings), read(DatabaseSettings), read(WorkerSettings))
+    kafka, database, settings = read(KafkaSettings), read(DatabaseSettings), read(WorkerSettings)
+    findings = doctor.examine(kafka, database, settings)
     out.print(doctor.table(findings))
-    if any(not finding.well for finding in findings):
+    can_look = all(finding.well for finding in findings if finding.what != "lag")
+    adds_up = can_look and _reconcile(settings.topic) if reconcile else True
+    if not adds_up or any(not finding.well for finding in findings):
         raise typer.Exit(FAILURE)
+
+
+def _reconcile(topic: str) -> bool:
+    from intentloop_cli import reconcile as reconciling
+
+    url, folder = database_settings().required_url(), read(SpoolSettings).folder
+    try:
+        accounts = reconciling.reconcile(kafka_settings(), url, folder, topic)
+    except KafkaException as error:
+        fail(f"Kafka does not say what it has: {error.args[0].str()}", FAILURE)
+    except DatabaseUnavailableError as error:
+        fail(str(error), FAILURE)
+    out.print(reconciling.table(accounts))
+    problems = [(one, problem) for one in accounts for problem in one.problems]
+    for one, problem in problems:
+        out.print(f"{one.topic}, partition {one.partition}: {problem}.", highlight=False)
+    return not problems
 
 
 @app.command()

@@ -14,7 +14,7 @@ from intentloop_schemas.kafka import KafkaSettings, with_remedy
 
 _TIMEOUT_SECONDS = 10.0
 _STEP_SECONDS = 1.0
-_ENDS_TIMEOUT_SECONDS = 5.0
+_OFFSETS_TIMEOUT_SECONDS = 5.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 # What another attempt would not change.
 _LASTING = (KafkaError._AUTHENTICATION, KafkaError._SSL)
@@ -98,27 +98,40 @@ def log_ends(admin: AdminClient, partitions: Iterable[TopicPartition]) -> dict[T
     Blocks up to 5 s. Raises confluent_kafka.KafkaException when the broker is away. A partition
     whose topic was deleted meanwhile is absent.
     """
-    places = {KafkaPartition(p.topic, p.partition): p for p in partitions}
-    if not places:
-        return {}
-    futures = admin.list_offsets(
-        dict.fromkeys(places, OffsetSpec.latest()),
-        isolation_level=IsolationLevel.READ_COMMITTED,
-        request_timeout=_ENDS_TIMEOUT_SECONDS,
-    )
-    ends = {}
-    for place, future in futures.items():
-        try:
-            ends[places[place]] = future.result().offset
-        except KafkaException as error:
-            if error.args[0].code() not in _GONE:
-                raise
-    return ends
+    return _offsets(admin, partitions, OffsetSpec.latest())
+
+
+def log_starts(
+    admin: AdminClient, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the first offsets that the logs of partitions still have; else as `log_ends`."""
+    return _offsets(admin, partitions, OffsetSpec.earliest())
 
 
 def quiet_admin(settings: KafkaSettings) -> AdminClient:
     """Return a client that says what is wrong by raising it, not on standard error."""
     return AdminClient({**settings.librdkafka(), "log_level": 0})
+
+
+def _offsets(
+    admin: AdminClient, partitions: Iterable[TopicPartition], spec: OffsetSpec
+) -> dict[TopicPartition, int]:
+    places = {KafkaPartition(p.topic, p.partition): p for p in partitions}
+    if not places:
+        return {}
+    futures = admin.list_offsets(
+        dict.fromkeys(places, spec),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=_OFFSETS_TIMEOUT_SECONDS,
+    )
+    offsets = {}
+    for place, future in futures.items():
+        try:
+            offsets[places[place]] = future.result().offset
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE:
+                raise
+    return offsets
 
 
 def _is_mock(cluster: ClusterMetadata) -> bool:

@@ -36,6 +36,8 @@ from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
 from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
+_REQUEST_SECONDS = 7.0
+_PRODUCE_SECONDS = 5.0
 _MAX_RECORDS_PER_CHUNK = 5_000
 _CHUNKS_IN_MEMORY = 4
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -264,8 +266,11 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         # Faust would notice added partitions and recreated topics after five minutes.
         consumer_metadata_max_age_ms=3_000,
         # A worker that dies is noticed within this time, and everything it had moves on.
-        broker_session_timeout=8.0,
+        broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
+        # A connection that swallows what is sent is given up after this; Faust waits for minutes.
+        broker_request_timeout=_REQUEST_SECONDS,
+        producer_request_timeout=_PRODUCE_SECONDS,
         # Waiting for the store is no reason to leave the group.
         broker_max_poll_interval=86_400.0,
         broker_max_poll_records=_MAX_RECORDS_PER_CHUNK,
