@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from confluent_kafka import KafkaException
 
-from intentloop_cli import configuration, dlq, doctor
+from intentloop_cli import configuration, dlq, doctor, training
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -32,6 +32,9 @@ app = typer.Typer(
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(training.jobs_app, name="jobs")
+app.add_typer(training.nlu_app, name="nlu")
+app.command()(training.loop)
 
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 

@@ -17,7 +17,7 @@ from intentloop_training.report import Report
 from intentloop_training.statistics import at_least, holm
 from intentloop_training.trainer import CrossCheck
 
-CONFIDENT = 0.5
+CONFIDENT = 0.7
 _USUAL_SHARE = 0.02
 _USUAL_PAIR_SHARE = 0.005
 """Up to these shares of an intent's messages, doubtful labels alarm nobody."""
@@ -26,10 +26,12 @@ _USUAL_PAIR_SHARE = 0.005
 class Doubts(Report):
     """The reviewed lessons that the cross-check calls an intent, being surer than CONFIDENT.
 
-    `confident` is how many there are, `otherwise` how many of them have another label, by label.
+    `confident` is how many there are, `otherwise` how many of them have another label, by label,
+    and `expected` how many would have one were the cross-check exactly as right as it is sure.
     """
 
     confident: int = 0
+    expected: float = 0.0
     otherwise: dict[str, int] = Field(default_factory=dict)
 
     @property
@@ -37,7 +39,7 @@ class Doubts(Report):
         """How many have any other label."""
         return sum(self.otherwise.values())
 
-    def share(self, count: int) -> float:
+    def share(self, count: float) -> float:
         """Return a count as a share of all."""
         return count / max(self.confident, 1)
 
@@ -64,15 +66,21 @@ class Contradiction(NamedTuple):
 def doubts(check: CrossCheck) -> dict[str, Doubts]:
     """Count doubtful labels intent by intent."""
     confident = Counter[str]()
+    expected: dict[str, float] = defaultdict(float)
     otherwise: dict[str, Counter[str]] = defaultdict(Counter)
     answers = zip(check.lessons, check.predicted.tolist(), check.confidence, strict=True)
     for lesson, predicted, confidence in answers:
         if lesson.reviewed and confidence > CONFIDENT:
             confident[predicted] += 1
+            expected[predicted] += 1 - confidence
             if lesson.intent != predicted:
                 otherwise[predicted][lesson.intent] += 1
     return {
-        intent: Doubts(confident=count, otherwise=dict(sorted(otherwise[intent].items())))
+        intent: Doubts(
+            confident=count,
+            expected=expected[intent],
+            otherwise=dict(sorted(otherwise[intent].items())),
+        )
         for intent, count in sorted(confident.items())
     }
 
@@ -82,14 +90,27 @@ def new_contradictions(
 ) -> list[Contradiction]:
     """Return where labels are doubted significantly more often than before.
 
-    One-sided binomial tests against the share before: for each intent, and for each pair of an
-    intent and a label, because a misunderstanding always gives the same wrong label. Each family
-    has half of the level and is corrected by Holm.
+    One-sided binomial tests for each intent, against the share before, the share that the
+    cross-check itself expects, or the share over all intents, whichever is the highest; and for
+    each pair of an intent and a label, because a misunderstanding always gives the same wrong
+    label. Each family has half of the level and is corrected by Holm.
     """
-    intents, pairs = list(_by_intent(now)), list(_by_pair(now))
+    overall = _overall_share(now)
+
+    def p_value(one: Contradiction) -> float:
+        earlier, found = before.get(one.intent, Doubts()), now[one.intent]
+        if one.label is None:
+            shares = (_USUAL_SHARE, overall, earlier.share(earlier.doubted))
+            usual = max(*shares, found.share(found.expected))
+        else:
+            usual = max(_USUAL_PAIR_SHARE, earlier.share(earlier.otherwise.get(one.label, 0)))
+        return at_least(one.doubted, one.confident, usual)
+
+    intents = {one: p_value(one) for one in _by_intent(now)}
+    pairs = {one: p_value(one) for one in _by_pair(now)}
     return [
-        *_significant(intents, before, level / 2, hypotheses=len(now)),
-        *_significant(pairs, before, level / 2, hypotheses=len(now) ** 2),
+        *holm(intents, level / 2, hypotheses=len(now)),
+        *holm(pairs, level / 2, hypotheses=len(now) ** 2),
     ]
 
 
@@ -104,17 +125,6 @@ def _by_pair(now: Mapping[str, Doubts]) -> Iterator[Contradiction]:
             yield Contradiction(intent, label, count, found.confident)
 
 
-def _significant(
-    found: list[Contradiction], before: Mapping[str, Doubts], level: float, hypotheses: int
-) -> list[Contradiction]:
-    p_values = {
-        one: at_least(one.doubted, one.confident, _usual_share(one, before)) for one in found
-    }
-    return holm(p_values, level, hypotheses)
-
-
-def _usual_share(one: Contradiction, before: Mapping[str, Doubts]) -> float:
-    earlier = before.get(one.intent, Doubts())
-    if one.label is not None:
-        return max(_USUAL_PAIR_SHARE, earlier.share(earlier.otherwise.get(one.label, 0)))
-    return max(_USUAL_SHARE, earlier.share(earlier.doubted))
+def _overall_share(now: Mapping[str, Doubts]) -> float:
+    confident = sum(found.confident for found in now.values())
+    return sum(found.doubted for found in now.values()) / max(confident, 1)
