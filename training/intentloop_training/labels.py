@@ -18,9 +18,10 @@ from intentloop_training.statistics import at_least, holm
 from intentloop_training.trainer import CrossCheck
 
 CONFIDENT = 0.7
+_MIN_DOUBTED = 3
 _USUAL_SHARE = 0.02
 _USUAL_PAIR_SHARE = 0.005
-"""Up to these shares of an intent's messages, doubtful labels alarm nobody."""
+"""Fewer doubtful labels, or up to these shares of an intent's messages, alarm nobody."""
 
 
 class Doubts(Report):
@@ -106,8 +107,8 @@ def new_contradictions(
             usual = max(_USUAL_PAIR_SHARE, earlier.share(earlier.otherwise.get(one.label, 0)))
         return at_least(one.doubted, one.confident, usual)
 
-    intents = {one: p_value(one) for one in _by_intent(now)}
-    pairs = {one: p_value(one) for one in _by_pair(now)}
+    intents = {one: p_value(one) for one in _by_intent(now) if one.doubted >= _MIN_DOUBTED}
+    pairs = {one: p_value(one) for one in _by_pair(now) if one.doubted >= _MIN_DOUBTED}
     return [
         *holm(intents, level / 2, hypotheses=len(now)),
         *holm(pairs, level / 2, hypotheses=len(now) ** 2),

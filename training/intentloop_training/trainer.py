@@ -89,7 +89,7 @@ def train(
 def _require_two_intents(labels: NDArray[np.str_]) -> None:
     intents = np.unique(labels)
     if len(intents) < 2:  # noqa: PLR2004 - one against another
-        known = f"only {intents[0]!r} has" if len(intents) else "none has"
+        known = f"only {str(intents[0])!r} has" if len(intents) else "none has"
         raise TooFewExamplesError(
             f"at least two intents need examples to learn from, and {known} any: review more "
             "messages, or lower the confidence from which unreviewed ones are learned"
