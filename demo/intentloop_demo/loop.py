@@ -17,12 +17,14 @@ from rich.table import Table
 from intentloop_demo.traffic import Customers, Message
 from intentloop_demo.typing_noise import with_slip
 from intentloop_demo.utterances import Utterance, load_utterances, split
-from intentloop_training.build import Recipe, build
+from intentloop_training.build import build
 from intentloop_training.evaluation import Rate, is_flagged
 from intentloop_training.examples import LabelledExample, Snapshot
 from intentloop_training.model import IntentModel
 from intentloop_training.prediction import Prediction
+from intentloop_training.progress import untold
 from intentloop_training.queue import review_order
+from intentloop_training.recipe import Recipe
 from intentloop_training.registry import ModelRegistry
 
 DATASET = "ds-loop"
@@ -108,7 +110,7 @@ class Loop:
             f"nlu-{self.seed}-{number:03d}",
             self.recipe,
             now=lambda: at,
-            progress=lambda _what, _share: None,
+            progress=untold,
         )
         if card.verdict.passed:
             self._registry.promote_instead_of(card.compared_with, card.version)

@@ -25,7 +25,7 @@ from intentloop_training.jobs import (
 )
 from intentloop_training.jobs.job import MAX_ATTEMPTS
 from intentloop_training.jobs.runner import Pace, Runner
-from intentloop_training.trainer import Progress
+from intentloop_training.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STALE = timedelta(seconds=30)

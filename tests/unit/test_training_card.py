@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from intentloop_training.build import Recipe, build
+from intentloop_training.build import build
 from intentloop_training.card import ModelCard
+from intentloop_training.progress import untold
+from intentloop_training.recipe import Recipe
 from intentloop_training.registry import ModelRegistry
 from support.lessons import DATASET, NOW, misspelt, reviewed, snapshot, some_utterances
 
@@ -29,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "v1",
         Recipe(),
         now=lambda: NOW,
-        progress=lambda _what, _share: None,
+        progress=untold,
     )
     return registry.folder_of("v1")
 

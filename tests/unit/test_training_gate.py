@@ -9,11 +9,13 @@ from random import Random
 
 import pytest
 
-from intentloop_training.build import Recipe, build
+from intentloop_training.build import build
 from intentloop_training.card import ModelCard
 from intentloop_training.examples import LabelledExample
 from intentloop_training.gate import GateRule, Standing, decide
 from intentloop_training.labels import Doubts, new_contradictions
+from intentloop_training.progress import untold
+from intentloop_training.recipe import Recipe
 from intentloop_training.registry import ModelRegistry, OvertakenError
 from support.lessons import (
     DATASET,
@@ -46,7 +48,7 @@ def train(registry: ModelRegistry) -> Train:
             version,
             Recipe(),
             now=lambda: NOW,
-            progress=lambda _what, _share: None,
+            progress=untold,
         )
         if card.verdict.passed:
             registry.promote_instead_of(card.compared_with, version)

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from intentloop_schemas import ReviewRule
-from intentloop_training.card import CODE, LessonFacts, ModelCard, SnapshotFacts
+from intentloop_training.card import CODE, LessonFacts, ModelCard
 from intentloop_training.evaluation import Rate, evaluate, judge, review_rate
-from intentloop_training.examples import LabelledExample, Snapshot
-from intentloop_training.gate import GateRule, Standing, decide
+from intentloop_training.examples import LabelledExample, Snapshot, SnapshotFacts
+from intentloop_training.gate import Standing, decide
 from intentloop_training.labels import doubts
-from intentloop_training.parameters import Parameters
+from intentloop_training.progress import Progress
+from intentloop_training.recipe import Recipe
 from intentloop_training.registry import ModelRegistry
-from intentloop_training.selection import SelectionRule, select
-from intentloop_training.trainer import Progress, Trained, train
+from intentloop_training.selection import select
+from intentloop_training.trainer import Trained, train
 
 NEWEST_MESSAGES = 2_000
 """So many of the newest messages tell how often a model would ask for review."""
 _TRAINED = 0.85
 """Share of the whole that training takes."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a build can be told."""
-
-    parameters: Parameters = field(default_factory=Parameters)
-    selection: SelectionRule = field(default_factory=SelectionRule)
-    gate: GateRule = field(default_factory=GateRule)
-    review: ReviewRule = field(default_factory=ReviewRule)
 
 
 def build(

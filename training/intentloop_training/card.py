@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from intentloop_training.evaluation import Evaluation, Rate
-from intentloop_training.examples import LabelledExample, Snapshot
+from intentloop_training.examples import LabelledExample, SnapshotFacts
 from intentloop_training.gate import Verdict
 from intentloop_training.labels import Doubts
 from intentloop_training.parameters import Parameters
@@ -20,36 +20,6 @@ from intentloop_training.selection import Selection, SelectionRule
 _JSON, _HTML = "card.json", "card.html"
 CODE = {name: version(name) for name in ("intentloop", "scikit-learn", "numpy", "skops")}
 """What the model was made with."""
-
-
-class SnapshotFacts(Report):
-    """Which rows of a dataset a job worked on."""
-
-    dataset_id: str
-    as_of: datetime
-    rows: int
-    reviewed: int
-    simulated_reviews: int
-    ids_hash: str
-    labels_hash: str
-    first_created_at: datetime | None
-    last_created_at: datetime | None
-
-    @classmethod
-    def of(cls, snapshot: Snapshot) -> SnapshotFacts:
-        """Describe a snapshot."""
-        rows = snapshot.rows
-        return cls(
-            dataset_id=snapshot.dataset_id,
-            as_of=snapshot.as_of,
-            rows=len(rows),
-            reviewed=snapshot.reviewed,
-            simulated_reviews=sum(row.reviewed and row.simulated for row in rows),
-            ids_hash=snapshot.ids_hash,
-            labels_hash=snapshot.labels_hash,
-            first_created_at=rows[0].created_at if rows else None,
-            last_created_at=rows[-1].created_at if rows else None,
-        )
 
 
 class LessonFacts(Report):

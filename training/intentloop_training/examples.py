@@ -9,6 +9,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
 
+from intentloop_training.report import Report
 from intentloop_training.text import normalise
 
 
@@ -66,6 +67,36 @@ class Snapshot:
     def labels_hash(self) -> str:
         """SHA-256 of ids, labels and whether they were reviewed: it changes with every review."""
         return _digest(f"{row.id}\t{row.intent}\t{row.reviewed}" for row in self.rows)
+
+
+class SnapshotFacts(Report):
+    """Which rows of a dataset a job worked on."""
+
+    dataset_id: str
+    as_of: datetime
+    rows: int
+    reviewed: int
+    simulated_reviews: int
+    ids_hash: str
+    labels_hash: str
+    first_created_at: datetime | None
+    last_created_at: datetime | None
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> SnapshotFacts:
+        """Describe a snapshot."""
+        rows = snapshot.rows
+        return cls(
+            dataset_id=snapshot.dataset_id,
+            as_of=snapshot.as_of,
+            rows=len(rows),
+            reviewed=snapshot.reviewed,
+            simulated_reviews=sum(row.reviewed and row.simulated for row in rows),
+            ids_hash=snapshot.ids_hash,
+            labels_hash=snapshot.labels_hash,
+            first_created_at=rows[0].created_at if rows else None,
+            last_created_at=rows[-1].created_at if rows else None,
+        )
 
 
 class Examples(Protocol):

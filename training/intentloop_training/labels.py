@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import Field
 
 from intentloop_training.report import Report
 from intentloop_training.statistics import at_least, holm
-from intentloop_training.trainer import CrossCheck
+
+if TYPE_CHECKING:
+    # Training takes seconds to import.
+    from intentloop_training.trainer import CrossCheck
 
 CONFIDENT = 0.7
 _MIN_DOUBTED = 3

@@ -10,10 +10,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.event import DEFAULT_DATASET, DatasetId
 from intentloop_schemas.review import DEFAULT_THRESHOLD
-from intentloop_training.build import Recipe
 from intentloop_training.gate import GateRule
 from intentloop_training.jobs.runner import Pace
 from intentloop_training.parameters import Features, Parameters
+from intentloop_training.recipe import Recipe
 from intentloop_training.selection import SelectionRule
 
 

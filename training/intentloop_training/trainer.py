@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from intentloop_schemas.review import is_fallback
 from intentloop_training.featuriser import Featuriser
 from intentloop_training.model import IntentModel, probabilities, scores
 from intentloop_training.parameters import Parameters
+from intentloop_training.progress import Progress, untold
 from intentloop_training.selection import Lesson
 from intentloop_training.text import place
 
@@ -22,9 +23,6 @@ FOLDS = 3
 STEPS = FOLDS + 1
 _TOLERANCE = 1e-2
 _LOG_TEMPERATURES = (-4.0, 4.0)
-
-Progress = Callable[[str, float], None]
-"""Told what was done, and which share, 0 to 1, of the training that was. May raise to stop it."""
 
 
 class TooFewExamplesError(Exception):
@@ -52,7 +50,7 @@ def train(
     lessons: Sequence[Lesson],
     parameters: Parameters,
     version: str,
-    progress: Progress = lambda _what, _share: None,
+    progress: Progress = untold,
 ) -> Trained:
     """Train a model. Blocks: a second for 2,000 lessons, half a minute for 15,000 of 150 intents.
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from pydantic import Field
 
 from intentloop_schemas.event import DatasetId
-from intentloop_training.card import SnapshotFacts
+from intentloop_training.examples import SnapshotFacts
 from intentloop_training.report import Report
 
 MAX_ATTEMPTS = 5

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from intentloop_schemas.failpoint import Failpoint, no_failpoint
-from intentloop_training.build import Recipe, build
+from intentloop_training.build import build
 from intentloop_training.card import ModelCard
 from intentloop_training.examples import Examples
 from intentloop_training.jobs.job import Job
+from intentloop_training.progress import Progress
+from intentloop_training.recipe import Recipe
 from intentloop_training.registry import ModelRegistry, OvertakenError
-from intentloop_training.trainer import Progress
 
 NOT_PROMOTED = "not promoted: "
 

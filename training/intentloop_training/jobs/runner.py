@@ -13,7 +13,7 @@ from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import DatabaseUnavailableError
 from intentloop_training.jobs.job import Claim, Job, LostClaimError, UnknownJobError
 from intentloop_training.jobs.store import JobStore
-from intentloop_training.trainer import Progress
+from intentloop_training.progress import Progress
 
 Work = Callable[[Job, Progress], dict[str, Any]]
 """Does a job and returns the fields that it ends with. It may be done again by another runner."""
