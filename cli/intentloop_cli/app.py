@@ -11,7 +11,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, keys
+from intentloop_cli import configuration, dlq, doctor, keys, training
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -34,6 +34,9 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
+app.add_typer(training.jobs_app, name="jobs")
+app.add_typer(training.nlu_app, name="nlu")
+app.command()(training.loop)
 
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 
