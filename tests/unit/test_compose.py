@@ -189,7 +189,7 @@ def test_the_image_holds_the_worker_s_packages_in_their_locked_versions() -> Non
     install = next(value for name, value in instructions() if "uv pip install" in value)
     assert "--constraint requirements.lock" in install
     assert "--verify-hashes" in install
-    assert "[worker,admin]" in install
+    assert "[worker,admin,training]" in install
 
 
 def test_the_build_has_all_files_that_the_wheel_needs() -> None:
