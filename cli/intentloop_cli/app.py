@@ -18,6 +18,7 @@ from intentloop_cli.environment import (
     fail,
     kafka_settings,
     out,
+    pii_settings,
     read,
 )
 from intentloop_schemas.kafka import KafkaSettings
@@ -51,7 +52,11 @@ def worker(
     from intentloop_stream.worker import run_worker
 
     configuration = Configuration(
-        kafka_settings(), database_settings(), read(WorkerSettings), read(SpoolSettings)
+        kafka_settings(),
+        database_settings(),
+        read(WorkerSettings),
+        read(SpoolSettings),
+        pii_settings(),
     )
     configure_logs(log_level, for_person=sys.stderr.isatty())
     run_worker(configuration, log_level)
@@ -73,6 +78,7 @@ def api(
         spool=read(SpoolSettings),
         kafka=read(KafkaSettings),
         worker=read(WorkerSettings),
+        pii=pii_settings(),
     )
     configure_logs(log_level, for_person=sys.stderr.isatty())
     try:

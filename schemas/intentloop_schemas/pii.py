@@ -83,5 +83,9 @@ class PiiRule:
         return masked_text(text, senders, masked if self.mode is PiiMode.MASK else _blotted)
 
 
+PLAIN = PiiRule()
+"""Hides nothing."""
+
+
 def _blotted(found: str) -> str:
     return "*" * len(found)

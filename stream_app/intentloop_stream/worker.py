@@ -181,7 +181,11 @@ class IntentloopApp(faust.App):
             reposition=self.consumer.perform_seek,
             earliest=self._earliest,
             surroundings=Surroundings(
-                _now_ms, self.backpressure, self.metrics, self.configuration.failpoint
+                _now_ms,
+                self.backpressure,
+                self.metrics,
+                self.configuration.pii.rule(),
+                self.configuration.failpoint,
             ),
         )
         self.add_future(self._run(self.pipeline.run()))
