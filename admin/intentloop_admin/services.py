@@ -12,6 +12,7 @@ from functools import cached_property
 
 import structlog
 
+from intentloop_admin.collector import collect_reports
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
@@ -99,6 +100,8 @@ class Services:
         async with asyncio.TaskGroup() as tasks:
             jobs = [self.intake.run(), self.keyring.note_usage()]
             jobs += [job(self.intake.thread) for job in self.storage.jobs]
+            if self.configuration.kafka.bootstrap_servers is not None:
+                jobs.append(collect_reports(self.configuration.kafka, self.stores))
             working = [tasks.create_task(job) for job in jobs]
             try:
                 yield
