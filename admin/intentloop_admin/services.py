@@ -32,7 +32,7 @@ from intentloop_sink.spool import Spool, SpoolSettings
 from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
 from intentloop_training.jobs import open_jobs
-from intentloop_training.settings import TrainingSettings
+from intentloop_training.jobs.settings import JobSettings
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Configuration:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     """The review rule, the windows and the topic are the worker's."""
     pii: PiiSettings = field(default_factory=PiiSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
@@ -94,7 +94,7 @@ class Services:
         self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
         url = configuration.database.database_url
         self.jobs = TrainingJobs(
-            open_jobs(url.get_secret_value() if url else None, configuration.training.jobs_dir)
+            open_jobs(url.get_secret_value() if url else None, configuration.jobs.jobs_dir)
         )
         self.limiter = Limiter(configuration.api.requests_per_minute)
         line = Line(configuration.writer, now_ms)
