@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
+from starlette.types import Scope
 
 from intentloop_admin import documentation, problems
 from intentloop_admin.http.body import BodyLimit
@@ -22,6 +26,7 @@ from intentloop_admin.routes import (
     exports,
     health,
     intents,
+    jobs,
     loggers,
     retention,
     statistics,
@@ -38,6 +43,7 @@ ROUTERS = (
     examples.router,
     intents.router,
     statistics.router,
+    jobs.router,
     loggers.router,
     erasures.router,
     health.router,
@@ -53,15 +59,35 @@ def create_app(services: Services) -> FastAPI:
         async with services.running():
             yield
 
-    app = FastAPI(lifespan=lifespan, **documentation.ABOUT)
+    app = bare_app(lifespan=lifespan)
     app.state.services = services
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
+    _add_layers(app, services)
+    return app
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router knows the methods of the first route that it found there.
+        error.headers = {"Allow": ", ".join(_methods(request.scope))}
+    return await problems.on_http_exception(request, error)
+
+
+def _methods(scope: Scope) -> list[str]:
+    """Return the methods that an address takes."""
+    routes = (route for router in ROUTERS for route in router.routes)
+    there = (route for route in routes if route.matches(scope)[0] is not Match.NONE)
+    return sorted({method for route in there for method in getattr(route, "methods", ())})
+
+
+def bare_app(**options: Any) -> FastAPI:
+    """Return all routes and their documentation, with nothing to serve them."""
+    app = FastAPI(**documentation.ABOUT, **options)
     for router in ROUTERS:
         require_guarded(router)
         app.include_router(router)
     documentation.serve(app)
-    app.add_exception_handler(HTTPException, problems.on_http_exception)
-    app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
-    _add_layers(app, services)
     return app
 
 

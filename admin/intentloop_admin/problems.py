@@ -17,6 +17,7 @@ RETRY_SECONDS = 2
 
 
 _ADVICE = {
+    HTTPStatus.BAD_REQUEST: "The body cannot be read; send JSON in UTF-8.",
     HTTPStatus.NOT_FOUND: "There is nothing at this address; /docs lists what there is.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address takes other methods; /docs lists them.",
 }
@@ -99,6 +100,10 @@ async def on_invalid_request(_: Request, error: Exception) -> Response:
 def _message(detail: Any) -> str:
     """Return what pydantic says, without the value that was sent."""
     return str(detail["msg"]).removeprefix("Value error, ")
+
+
+BODY = (400, 408, 413, 415)
+"""Problems of requests that have a body."""
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -12,10 +12,13 @@ from functools import cached_property
 
 import structlog
 
+from intentloop_admin.collector import collect_reports
 from intentloop_admin.erasure import Whereabouts
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
+from intentloop_admin.jobs import TrainingJobs
 from intentloop_admin.metrics import Metrics
+from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
@@ -27,7 +30,10 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
+from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
+from intentloop_training.jobs import open_jobs
+from intentloop_training.jobs.settings import JobSettings
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +53,7 @@ class Configuration:
     """The review rule, the windows and the topic are the worker's."""
     pii: PiiSettings = field(default_factory=PiiSettings)
     """Its key leads from a phone number to what is stored."""
+    jobs: JobSettings = field(default_factory=JobSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
@@ -63,13 +70,18 @@ class Configuration:
 class Services:
     """The parts of a running API. Making them opens the spool and connects to nothing.
 
-    Raises intentloop_sink.spool.SpoolError when the spool cannot be used.
+    Raises intentloop_sink.spool.SpoolError when the spool cannot be used, and ValueError when the
+    settings for privacy lack a key.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        self.rule = ReviewRule(configuration.worker.confidence_threshold)
+        worker = configuration.worker
+        self.decoder = Decoder(
+            ReviewRule(worker.confidence_threshold), worker.window_seconds, configuration.pii.rule()
+        )
         self.metrics = Metrics()
+        self.accounts = Remembered()
         spool = configuration.spool
         self.spool = Spool(
             spool.folder,
@@ -82,6 +94,10 @@ class Services:
         self.keys = self.storage.keys
         admin_key = configuration.api.admin_key
         self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
+        url = configuration.database.database_url
+        self.jobs = TrainingJobs(
+            open_jobs(url.get_secret_value() if url else None, configuration.jobs.jobs_dir)
+        )
         self.limiter = Limiter(configuration.api.requests_per_minute)
         line = Line(configuration.writer, now_ms)
         writer = Writer(line, self.storage.sink, self.storage.fallback)
@@ -94,6 +110,8 @@ class Services:
         async with asyncio.TaskGroup() as tasks:
             jobs = [self.intake.run(), self.keyring.note_usage()]
             jobs += [job(self.intake.thread) for job in self.storage.jobs]
+            if self.configuration.kafka.bootstrap_servers is not None:
+                jobs.append(collect_reports(self.configuration.kafka, self.stores))
             working = [tasks.create_task(job) for job in jobs]
             try:
                 yield
@@ -103,6 +121,11 @@ class Services:
                     task.cancel()
         await self.keyring.flush()
         self.close()
+
+    @property
+    def waiting(self) -> int:
+        """Conversations that wait in files for the database; in JSON mode none has to."""
+        return self.storage.fallback.events if self.storage.fallback is not None else 0
 
     def missing(self, what: str, where: str) -> ProblemError:
         """Return the problem that something is not there, as far as that can be said now."""

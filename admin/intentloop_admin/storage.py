@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from intentloop_admin.erasure import ErasureReport, Whereabouts, erase, erase_from_files
 from intentloop_admin.ingest import Sink
@@ -38,7 +38,7 @@ class Erase(Protocol):
 class Storage:
     """What differs between the two. Functions block."""
 
-    mode: str
+    mode: Literal["postgres", "files"]
     sink: Sink
     stores: Stores
     keys: KeyStore

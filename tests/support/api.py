@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from intentloop_admin.app import create_app
@@ -19,10 +22,12 @@ from intentloop_admin.settings import ApiSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
+from intentloop_training.jobs.settings import JobSettings
 
 ADMIN_KEY = "an-admin-key-for-tests-alone"
 BULK = "/api/training/conversations/bulk"
 DATASETS = "/api/training/datasets"
+JOBS = "/api/training/jobs"
 NOON = 1_700_000_000_000
 
 
@@ -52,6 +57,7 @@ def configuration(url: str | None, folder: Path, **api: Any) -> Configuration:
         database=DatabaseSettings(database_url=url),
         spool=SpoolSettings(folder=folder),
         kafka=KafkaSettings(bootstrap_servers=None),
+        jobs=JobSettings(jobs_dir=folder / "jobs"),
     )
 
 
@@ -63,6 +69,23 @@ def running_api(configured: Configuration) -> Iterator[Api]:
     api.services = services
     with api:
         yield api
+
+
+@contextmanager
+def serving(configured: Configuration) -> Iterator[str]:
+    """Run an API on a port of its own, and yield its address."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(Services(configured)), port=0, log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the API has not started"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
 
 
 def conversation(number: int = 0, **fields: Any) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
 from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKey
 from intentloop_sink.catalogue.overlay import Overlay
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
-from intentloop_sink.catalogue.reports import AddReports, LoggerReport, Reported
+from intentloop_sink.catalogue.reports import AddReport, Reported
 from intentloop_sink.catalogue.retention import Retention, SetRetention
 from intentloop_sink.catalogue.store import CatalogueStore, ReadableStore
 
 __all__ = [
     "AddKey",
-    "AddReports",
+    "AddReport",
     "BulkChange",
     "Catalogue",
     "CatalogueStore",
@@ -47,7 +47,6 @@ __all__ = [
     "FileCatalogue",
     "FileIndex",
     "FileReader",
-    "LoggerReport",
     "MarkUsed",
     "Overlay",
     "Page",

@@ -10,6 +10,7 @@ from intentloop_sink.catalogue.datasets import Datasets
 from intentloop_sink.catalogue.examples import Examples
 from intentloop_sink.catalogue.intents import Intents
 from intentloop_sink.catalogue.keys import Keys
+from intentloop_sink.catalogue.pipeline import Pipeline
 from intentloop_sink.catalogue.reports import Reports
 from intentloop_sink.catalogue.retention import Retentions
 from intentloop_sink.catalogue.statistics import Statistics
@@ -45,6 +46,11 @@ class Catalogue:
     def reports(self) -> Reports:
         """What loggers reported."""
         return Reports(self.connection)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """What became of everything."""
+        return Pipeline(self.connection)
 
     @cached_property
     def keys(self) -> Keys:

@@ -6,7 +6,7 @@ from intentloop_sink.spool.replay import Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Run
 from intentloop_sink.spool.settings import SpoolSettings
 from intentloop_sink.spool.spool import Damage, Spool, SpooledBatch, find_in_spool
-from intentloop_sink.spool.sweep import Remainder, ReplayReport, WriterReport, replay_all
+from intentloop_sink.spool.sweep import Remainder, ReplayReport, WriterReport, replay_all, waiting
 
 __all__ = [
     "Damage",
@@ -27,4 +27,5 @@ __all__ = [
     "erase_spools",
     "find_in_spool",
     "replay_all",
+    "waiting",
 ]

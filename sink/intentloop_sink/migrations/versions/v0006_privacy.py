@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 _KEY_TEXT = sa.Text(collation="C")
 _TIME = sa.DateTime(timezone=True)
