@@ -11,12 +11,17 @@ from rich.table import Table
 
 from intentloop_admin.erasure import ErasureReport, Whereabouts, stored_forms
 from intentloop_admin.erasure import erase as erase_everywhere
-from intentloop_cli.environment import FAILURE, database_settings, fail, out, read
+from intentloop_cli.environment import FAILURE, USAGE_ERROR, fail, out, read
 from intentloop_producer import LoggerSettings
 from intentloop_schemas.event import MAX_SENDER
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.pii_settings import PiiSettings
-from intentloop_sink import DatabaseUnavailableError, SchemaError, check_schema
+from intentloop_sink import (
+    DatabaseSettings,
+    DatabaseUnavailableError,
+    SchemaError,
+    check_schema,
+)
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
 
@@ -35,8 +40,15 @@ def erase(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look, and tell.")] = False,
 ) -> None:
     """Erase all that a sender wrote, so that no replay and no retry brings it back."""
+    url = read(DatabaseSettings).database_url
+    if url is None:
+        fail(
+            "DATABASE_URL is not set. Where everything is kept in files, the API that keeps them "
+            "erases: POST /api/erasures.",
+            USAGE_ERROR,
+        )
     where = Whereabouts(
-        database_url=database_settings().required_url(),
+        database_url=url.get_secret_value(),
         fallback=read(SpoolSettings).folder,
         journals=read(LoggerSettings).journal_dir,
         kafka=read(KafkaSettings),

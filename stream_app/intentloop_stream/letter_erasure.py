@@ -19,7 +19,7 @@ from intentloop_schemas import dead_letter_topic
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.senders import senders_of
 from intentloop_stream.letter_reader import TopicMissingError, read_to_end
-from intentloop_stream.sender import OutgoingRecord, Sender, groups
+from intentloop_stream.sending import OutgoingRecord, RecordSender, groups
 from intentloop_stream.topics import quiet_admin
 
 _QUARANTINE_HEADER = "dlq.quarantine"
@@ -96,7 +96,7 @@ def _files(letter: Message) -> set[str]:
 
 def _send_again(kafka: KafkaSettings, letters: Iterable[Message]) -> None:
     """Send letters to their own partitions. Raises KafkaException unless Kafka has all of them."""
-    sender = Sender(kafka)
+    sender = RecordSender(kafka)
     for group in groups(map(_copy, letters), size=lambda record: len(record.value or b"")):
         for error in sender.send(group):
             if error is not None:

@@ -23,7 +23,7 @@ from intentloop_schemas.dead_letter import Place
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_stream.letter_reader import TopicMissingError, read_to_end
 from intentloop_stream.quarantine import Quarantine, QuarantineError
-from intentloop_stream.sender import OutgoingRecord, Sender, groups
+from intentloop_stream.sending import OutgoingRecord, RecordSender, groups
 from intentloop_stream.topics import quiet_admin
 
 _ADMIN_SECONDS = 10.0
@@ -80,7 +80,7 @@ def retry_letters(
     for group in groups(ready, size=lambda letter: len(letter.value or b"")):
         if sender is None:
             _make_retried_topic(kafka, topic)
-            sender = Sender(kafka)
+            sender = RecordSender(kafka)
         report.is_cut_short = not _send(sender, group, retried_topic(topic), report)
         if report.is_cut_short:
             break
@@ -101,7 +101,7 @@ def _ready(
             report.failed.append((letter.place, str(error)))
 
 
-def _send(sender: Sender, group: list[DeadLetter], markers: str, report: RetryReport) -> bool:
+def _send(sender: RecordSender, group: list[DeadLetter], markers: str, report: RetryReport) -> bool:
     """Send a group, then the markers of what Kafka confirmed; tell whether Kafka still answers."""
     errors = sender.send([_original(letter) for letter in group])
     sent = [letter for letter, error in zip(group, errors, strict=True) if error is None]

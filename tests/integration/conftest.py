@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
+from intentloop_sink import PostgresSink, migrate
 from intentloop_stream.topics import create_topics
 from support.backend import Backend
 from support.destinations import Destination, HttpDestination, KafkaDestination
@@ -40,6 +40,28 @@ def start_worker(
     }
     with workers(environment, tmp_path) as start:
         yield start
+
+
+@pytest.fixture
+def make_sink(database_url: str) -> Iterator[Callable[..., PostgresSink]]:
+    """A function that makes stores on the test's database, migrated; they are closed after it."""
+    migrate(database_url)
+    sinks: list[PostgresSink] = []
+
+    def make(**options: Any) -> PostgresSink:
+        given = {"window_seconds": 30, "writer": f"writer-{len(sinks)}", **options}
+        sinks.append(PostgresSink(database_url, **given))
+        return sinks[-1]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+@pytest.fixture
+def sink(make_sink: Callable[..., PostgresSink]) -> PostgresSink:
+    """A store on the test's database."""
+    return make_sink()
 
 
 @pytest.fixture(params=["kafka", "http"])

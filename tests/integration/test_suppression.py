@@ -25,26 +25,6 @@ MakeSink = Callable[..., PostgresSink]
 
 
 @pytest.fixture
-def make_sink(database_url: str) -> Iterator[MakeSink]:
-    migrate(database_url)
-    sinks: list[PostgresSink] = []
-
-    def make(**options: Any) -> PostgresSink:
-        given = {"window_seconds": 30, "writer": f"w{len(sinks)}", **options}
-        sinks.append(PostgresSink(database_url, **given))
-        return sinks[-1]
-
-    yield make
-    for sink in sinks:
-        sink.close()
-
-
-@pytest.fixture
-def sink(make_sink: MakeSink) -> PostgresSink:
-    return make_sink()
-
-
-@pytest.fixture
 def catalogue(database_url: str) -> Iterator[PostgresCatalogue]:
     catalogue = PostgresCatalogue(database_url)
     yield catalogue

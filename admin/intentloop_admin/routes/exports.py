@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -29,6 +29,15 @@ from intentloop_sink.export.row import DEFAULT_TEST_SHARE
 PROVENANCE = "X-Provenance"
 
 router = APIRouter(prefix="/api/training/datasets/{dataset_id}/export", tags=["Datasets"])
+
+_SCHEMAS: dict[Format, dict[str, Any]] = {
+    Format.RASA: {"type": "object"},
+    Format.LABEL_STUDIO: {"type": "array", "items": {"type": "object"}},
+}
+_CONTENT = {
+    each.media_type.partition(";")[0]: {"schema": _SCHEMAS.get(each, {"type": "string"})}
+    for each in Format
+}
 
 
 class ExportQuery(ExampleFilter):
@@ -54,7 +63,7 @@ class ExportQuery(ExampleFilter):
     responses={
         200: {
             "description": "The file.",
-            "content": {each.media_type: {"schema": {"type": "string"}} for each in Format},
+            "content": _CONTENT,
             "headers": {
                 PROVENANCE: {
                     "description": "As JSON: what was selected, from what state of the dataset.",

@@ -30,7 +30,7 @@ class OutgoingRecord:
     headers: list[tuple[str, bytes | None]] | None = None
 
 
-class Sender:
+class RecordSender:
     """Sends records and waits until Kafka has them."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
