@@ -14,12 +14,28 @@ from starlette.middleware.cors import CORSMiddleware
 from intentloop_admin import documentation, problems
 from intentloop_admin.http.body import BodyLimit
 from intentloop_admin.http.context import RequestContext
-from intentloop_admin.routes import conversations, datasets, examples, health
+from intentloop_admin.routes import (
+    conversations,
+    datasets,
+    examples,
+    health,
+    intents,
+    loggers,
+    statistics,
+)
 from intentloop_admin.security.access import Requires
 from intentloop_admin.security.authentication import HEADER, Authentication
 from intentloop_admin.services import Services
 
-ROUTERS = (conversations.router, datasets.router, examples.router, health.router)
+ROUTERS = (
+    conversations.router,
+    datasets.router,
+    examples.router,
+    intents.router,
+    statistics.router,
+    loggers.router,
+    health.router,
+)
 """All that the API can do; each module under `routes/` is one resource."""
 
 
@@ -67,6 +83,7 @@ def _add_layers(app: FastAPI, services: Services) -> None:
         metrics=services.metrics,
         policies=documentation.POLICIES,
         quiet=health.OPEN_PATHS,
+        is_partial=lambda: services.stores.is_partial,
     )
 
 

@@ -13,6 +13,11 @@ _GRACE_SECONDS = 8
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the minute for which proxies usually keep a connection: it is theirs to close."""
 
+_MODES = {
+    "postgres": "conversations go into the database, into files while it is away",
+    "files": "DATABASE_URL is not set: everything is kept in JSON files under FALLBACK_DIR",
+}
+
 log = structlog.get_logger(__name__)
 
 
@@ -22,8 +27,10 @@ def run_api(configuration: Configuration) -> None:
     Raises intentloop_sink.spool.SpoolError when the fallback's folder cannot be used.
     """
     api = configuration.api
-    app = create_app(Services(configuration))
-    log.info("api_starts", url=f"http://{api.host}:{api.port}", mode="postgres")
+    services = Services(configuration)
+    app = create_app(services)
+    mode = services.storage.mode
+    log.info("api_starts", url=f"http://{api.host}:{api.port}", mode=mode, means=_MODES[mode])
     uvicorn.run(
         app,
         host=api.host,

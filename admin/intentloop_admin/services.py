@@ -13,19 +13,17 @@ from functools import cached_property
 import structlog
 
 from intentloop_admin.ingest import Intake, Line, Writer
-from intentloop_admin.ingest.replay import WRITER_PREFIX, adopt_orphans, replay
+from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
-from intentloop_admin.problems import try_later
-from intentloop_admin.security.key_store import KeyStore, TableKeys
+from intentloop_admin.problems import ProblemError, not_found, try_later
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
 from intentloop_admin.settings import ApiSettings
-from intentloop_admin.stores import Stores
+from intentloop_admin.storage import Storage, in_files, in_postgres
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, PostgresSink
-from intentloop_sink.catalogue import PostgresCatalogue
+from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
 from intentloop_stream.settings import WorkerSettings
 
@@ -68,40 +66,31 @@ class Services:
         self.configuration = configuration
         self.rule = ReviewRule(configuration.worker.confidence_threshold)
         self.metrics = Metrics()
-        url = configuration.database.required_url()
-        self.sink = PostgresSink(
-            url,
-            window_seconds=configuration.worker.window_seconds,
-            writer=configuration.writer,
+        spool = configuration.spool
+        self.spool = Spool(
+            spool.folder,
+            configuration.writer,
+            max_bytes=spool.max_bytes,
             failpoint=configuration.failpoint,
         )
-        catalogue = PostgresCatalogue(url)
-        self.stores = Stores(catalogue)
-        self.keys: KeyStore = TableKeys(catalogue)
+        self.storage = _storage(configuration, self.spool)
+        self.stores = self.storage.stores
+        self.keys = self.storage.keys
         admin_key = configuration.api.admin_key
         self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
         self.limiter = Limiter(configuration.api.requests_per_minute)
-        self.spool = Spool(
-            configuration.spool.folder,
-            configuration.writer,
-            max_bytes=configuration.spool.max_bytes,
-            failpoint=configuration.failpoint,
-        )
-        self.intake = Intake(
-            Writer(Line(configuration.writer, now_ms), self.sink, self.spool), self.metrics
-        )
+        line = Line(configuration.writer, now_ms)
+        writer = Writer(line, self.storage.sink, self.storage.fallback)
+        self.intake = Intake(writer, self.metrics)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work as long as the context lasts; at its end what is open is written."""
         await self._check_schema()
         async with asyncio.TaskGroup() as tasks:
-            working = [
-                tasks.create_task(self.intake.run()),
-                tasks.create_task(self.keyring.note_usage()),
-                tasks.create_task(replay(self.spool, self.sink, self.intake.thread)),
-                tasks.create_task(adopt_orphans(self.configuration.spool.folder, self.sink)),
-            ]
+            jobs = [self.intake.run(), self.keyring.note_usage()]
+            jobs += [job(self.intake.thread) for job in self.storage.jobs]
+            working = [tasks.create_task(job) for job in jobs]
             try:
                 yield
                 await self.intake.idle()
@@ -111,6 +100,12 @@ class Services:
         await self.keyring.flush()
         self.close()
 
+    def missing(self, what: str, where: str) -> ProblemError:
+        """Return the problem that something is not there, as far as that can be said now."""
+        if self.stores.is_partial:
+            return try_later(f"The database is away, and only it may know of {what}.")
+        return not_found(what, where)
+
     def require_ready(self) -> None:
         """Raise ProblemError when neither the store nor the disk would take anything."""
         if self.spool.size >= self.configuration.spool.max_bytes:
@@ -119,16 +114,29 @@ class Services:
     def close(self) -> None:
         """Let go of connections and files."""
         self.intake.thread.shutdown()
-        self.stores.close()
-        self.sink.close()
+        self.storage.close()
         self.spool.close()
 
     async def _check_schema(self) -> None:
         """Raise SchemaError unless the schema is this release's, or cannot be looked at now."""
         try:
-            await asyncio.to_thread(self.sink.check_schema)
+            await asyncio.to_thread(self.storage.check)
         except DatabaseUnavailableError as error:
             log.warning("database_away", error=str(error), advice="what comes waits in files")
+
+
+def _storage(configuration: Configuration, spool: Spool) -> Storage:
+    url = configuration.database.database_url
+    window_seconds = configuration.worker.window_seconds
+    if url is None:
+        return in_files(spool, window_seconds=window_seconds)
+    return in_postgres(
+        url.get_secret_value(),
+        spool,
+        writer=configuration.writer,
+        window_seconds=window_seconds,
+        failpoint=configuration.failpoint,
+    )
 
 
 def now_ms() -> int:

@@ -66,7 +66,7 @@ def api(
 
     configuration = Configuration(
         api=read(ApiSettings),
-        database=database_settings(),
+        database=read(DatabaseSettings),
         spool=read(SpoolSettings),
         kafka=read(KafkaSettings),
         worker=read(WorkerSettings),

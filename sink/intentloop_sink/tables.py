@@ -177,6 +177,8 @@ conversation_batch = Table(
     CheckConstraint("first_position < next_position", name="conversation_batch_range_check"),
 )
 
+Index("conversation_batch_newest", conversation_batch.c.committed_at)
+
 # Where each partition stands; who holds the row may write what comes next.
 ingest_offset = Table(
     "ingest_offset",

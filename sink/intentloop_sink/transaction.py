@@ -21,6 +21,7 @@ from intentloop_sink import statements
 from intentloop_sink.content import Content
 from intentloop_sink.cuts import fence
 from intentloop_sink.encoding import LineEncoder, array_literal
+from intentloop_sink.naming import dataset_name
 from intentloop_sink.outcome import OutOfTurn, Refused, Stored
 from intentloop_sink.prepared import Prepared, prepare, settle
 from intentloop_sink.recovery import divide, losses_below, shrink
@@ -178,14 +179,9 @@ def _dataset_sizes(prepared: Prepared) -> Counter[str]:
 
 def _new_datasets(ids: Iterable[str]) -> list[Statement]:
     ordered = sorted(ids)
-    names = [_dataset_name(dataset) for dataset in ordered]
+    names = [dataset_name(dataset) for dataset in ordered]
     arrays = (array_literal(ordered), array_literal(names))
     return [Statement(statements.INSERT_DATASETS, arrays)] if ordered else []
-
-
-def _dataset_name(dataset_id: str) -> str:
-    words = dataset_id.removeprefix("ds-").replace("-", " ").strip()
-    return words.capitalize() or dataset_id
 
 
 def _statistics(prepared: Prepared) -> list[Statement]:

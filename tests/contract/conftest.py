@@ -24,8 +24,9 @@ def url(postgres_server: PostgresServer) -> Iterator[str]:
     tables.administer(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture(scope="module")
-def api(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """A client of an API that the module's tests share."""
+@pytest.fixture(scope="module", params=["postgres", "files"])
+def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """A client of an API that the module's tests share: on Postgres, and on files."""
+    url = request.getfixturevalue("url") if request.param == "postgres" else None
     with running_api(configuration(url, tmp_path_factory.mktemp("fallback"))) as api:
         yield api

@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 
 import structlog
@@ -36,16 +36,24 @@ log = structlog.get_logger(__name__)
 class RequestContext:
     """The outermost layer. A route may set a header of its own instead of these.
 
+    While the database is away answers come from files alone, and say so in `Intentloop-Store`.
     Logs hold the route, never the URL: a query may name a sender.
     """
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, policies: Mapping[str, str], quiet: Collection[str]
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        policies: Mapping[str, str],
+        quiet: Collection[str],
+        is_partial: Callable[[], bool],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._policies = policies
         self._quiet = quiet
+        self._is_partial = is_partial
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -80,6 +88,8 @@ class RequestContext:
         headers["X-Request-ID"] = scope["state"]["request_id"]
         if scope["path"] in self._policies:
             headers.setdefault(_POLICY, self._policies[scope["path"]])
+        if self._is_partial():
+            headers["Intentloop-Store"] = "files"
         for name, value in _SECURITY_HEADERS.items():
             headers.setdefault(name, value)
         if scope["scheme"] == "https":
@@ -115,6 +125,7 @@ def _apologise(request_id: str) -> ASGIApp:
 
 
 def _trace(error: BaseException) -> list[str]:
-    """Return where an error came from."""
+    """Return where an error came from: our own places, and the last one."""
     frames = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    ours = [frame for frame in frames[:-1] if "intentloop_" in frame.filename]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in [*ours, *frames[-1:]]]

@@ -4,7 +4,7 @@ from intentloop_admin.ingest.body import MAX_ITEMS, MalformedBodyError, read_con
 from intentloop_admin.ingest.intake import Intake
 from intentloop_admin.ingest.line import Line
 from intentloop_admin.ingest.post import Post, Received
-from intentloop_admin.ingest.writer import NotTakenError, Writer
+from intentloop_admin.ingest.writer import NotTakenError, Sink, Writer
 
 __all__ = [
     "MAX_ITEMS",
@@ -14,6 +14,7 @@ __all__ = [
     "NotTakenError",
     "Post",
     "Received",
+    "Sink",
     "Writer",
     "read_conversations",
 ]

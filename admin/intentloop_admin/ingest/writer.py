@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import structlog
 
 from intentloop_admin.ingest.line import Line
 from intentloop_admin.ingest.post import Post
 from intentloop_schemas import Batch
-from intentloop_sink import OutOfTurn, PostgresSink, Refused, Retry, Stored, Unavailable
+from intentloop_sink import Outcome, OutOfTurn, Prepared, Refused, Retry, Stored, Unavailable
 from intentloop_sink.spool import Spool, SpoolError
 
 _RETRIES = 5
@@ -27,6 +27,18 @@ class NotTakenError(Exception):
     """Neither the store nor the disk took it. Nothing counts; sending it again is safe."""
 
 
+class Sink(Protocol):
+    """Where groups of batches go; both block."""
+
+    def prepare(self, batches: Sequence[Batch]) -> Prepared:
+        """Do everything that needs no database."""
+        ...
+
+    def store(self, prepared: Prepared) -> Outcome:
+        """Store a prepared group, all of it or nothing."""
+        ...
+
+
 class Writer:
     """Stores groups of requests, each group in one transaction. For one thread.
 
@@ -34,14 +46,15 @@ class Writer:
         line: numbers them.
         sink: the store.
         spool: takes what the store cannot; while something waits there everything goes there.
+            Without one, what the store cannot take is not taken.
         sleep: waits between attempts.
     """
 
     def __init__(
         self,
         line: Line,
-        sink: PostgresSink,
-        spool: Spool,
+        sink: Sink,
+        spool: Spool | None,
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -66,8 +79,8 @@ class Writer:
     def _write(self, posts: Sequence[Post]) -> None:
         attempt = 0
         while batches := self._line.batches(posts):
-            if not self._spool.is_empty:
-                self._put_aside(batches)
+            if self._spool is not None and not self._spool.is_empty:
+                self._put_aside(batches, self._spool)
                 return
             outcome = self._sink.store(self._sink.prepare(batches))
             match outcome:
@@ -83,20 +96,25 @@ class Writer:
                     log.warning("store_failed", error=outcome.error, attempt=attempt)
                     patience = _RETRIES if isinstance(outcome, Retry) else _RECONNECTS
                     if attempt >= patience:
-                        self._put_aside(batches)
+                        self._give_up(batches, outcome.error)
                         return
                     attempt += 1
                     self._sleep(_PAUSE_SECONDS * attempt)
                 case _:
                     assert_never(outcome)
 
-    def _put_aside(self, batches: list[Batch]) -> None:
+    def _give_up(self, batches: list[Batch], error: str) -> None:
+        if self._spool is None:
+            raise NotTakenError(error)
+        self._put_aside(batches, self._spool)
+
+    def _put_aside(self, batches: list[Batch], spool: Spool) -> None:
         try:
-            self._spool.append(batches)
+            spool.append(batches)
         except SpoolError as error:
             raise NotTakenError(str(error)) from error
         self._line.advance(batches)
-        log.warning("spooled", batches=len(batches), waiting=self._spool.events)
+        log.warning("spooled", batches=len(batches), waiting=spool.events)
 
 
 def _refuse(posts: Sequence[Post], refused: Refused) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from intentloop_admin.problems import ProblemError, documented, not_found
+from intentloop_admin.problems import ProblemError, documented
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, forbidden, requires
@@ -100,7 +100,7 @@ async def rename_dataset(
     """Give a dataset another name; its id stays."""
     renamed = await services.stores.apply(RenameDataset(id=dataset_id, name=change.name))
     if renamed is None:
-        raise _missing(dataset_id)
+        raise _missing(services, dataset_id)
     return Dataset.model_validate(renamed)
 
 
@@ -138,9 +138,10 @@ async def existing(services: Services, dataset_id: str) -> catalogue.Dataset:
     """Return a dataset. Raises ProblemError when there is none of that id."""
     found = await services.stores.read(lambda c: c.datasets.one(dataset_id))
     if found is None:
-        raise _missing(dataset_id)
+        raise _missing(services, dataset_id)
     return found
 
 
-def _missing(dataset_id: str) -> ProblemError:
-    return not_found(f"dataset {dataset_id}", "GET /api/training/datasets lists those there are")
+def _missing(services: Services, dataset_id: str) -> ProblemError:
+    where = "GET /api/training/datasets lists those there are"
+    return services.missing(f"dataset {dataset_id}", where)

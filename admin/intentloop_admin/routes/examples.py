@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
-from intentloop_admin.problems import ProblemError, documented, not_found
+from intentloop_admin.problems import ProblemError, documented
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, forbidden, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
+from intentloop_admin.services import Services
 from intentloop_schemas.pii import mask_sender
 from intentloop_sink import catalogue
 from intentloop_sink.catalogue import (
@@ -152,7 +153,7 @@ async def read_example(
     """Return one example."""
     found = await services.stores.read(lambda c: c.examples.one(dataset_id, example_id))
     if found is None:
-        raise _missing(example_id, dataset_id)
+        raise _missing(services, example_id, dataset_id)
     return Example.seen_by(key, found)
 
 
@@ -172,7 +173,7 @@ async def change_example(
     edit = ChangeExample(dataset_id=dataset_id, id=example_id, change=change)
     changed = await services.stores.apply(edit)
     if changed is None:
-        raise _missing(example_id, dataset_id)
+        raise _missing(services, example_id, dataset_id)
     return Example.seen_by(key, changed)
 
 
@@ -219,6 +220,6 @@ def _masked(tag: str) -> str:
     return _SOURCE + mask_sender(tag.removeprefix(_SOURCE)) if tag.startswith(_SOURCE) else tag
 
 
-def _missing(example_id: str, dataset_id: str) -> ProblemError:
+def _missing(services: Services, example_id: str, dataset_id: str) -> ProblemError:
     where = f"GET /api/training/datasets/{dataset_id}/examples lists those there are"
-    return not_found(f"example {example_id!r} in {dataset_id}", where)
+    return services.missing(f"example {example_id!r} in {dataset_id}", where)

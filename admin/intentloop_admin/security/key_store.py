@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from intentloop_sink.catalogue import AddKey, MarkUsed, PostgresCatalogue, RevokeKey, StoredKey
-from intentloop_sink.spool.durable import make_folder, sync_folder, write_file
+from intentloop_sink.spool.durable import PRIVATE_FILE, make_folder, sync_folder, write_file
 
 FILE_NAME = "keys.json"
 
@@ -109,9 +109,12 @@ class FileKeys:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         make_folder(self._path.parent, os.fsync)
-        with self._path.with_suffix(".lock").open("a") as lock:
+        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def _write(self, keys: list[StoredKey]) -> None:
         """Put a new file in the place of the old one, so that a reader finds one of them whole."""

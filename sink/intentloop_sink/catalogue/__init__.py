@@ -15,13 +15,19 @@ from intentloop_sink.catalogue.examples import (
     ExampleChange,
     Page,
 )
-from intentloop_sink.catalogue.filters import Cursor, ExampleFilter
+from intentloop_sink.catalogue.files import FileCatalogue, FileReader
+from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, StatisticsFilter
+from intentloop_sink.catalogue.index import FileIndex
+from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
 from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKey
+from intentloop_sink.catalogue.overlay import Overlay
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
-from intentloop_sink.catalogue.store import CatalogueStore
+from intentloop_sink.catalogue.reports import AddReports, LoggerReport, Reported
+from intentloop_sink.catalogue.store import CatalogueStore, ReadableStore
 
 __all__ = [
     "AddKey",
+    "AddReports",
     "BulkChange",
     "Catalogue",
     "CatalogueStore",
@@ -32,15 +38,25 @@ __all__ = [
     "Dataset",
     "DeleteDataset",
     "DeleteExamples",
+    "DescribeIntent",
     "Edit",
     "Example",
     "ExampleChange",
     "ExampleFilter",
+    "FileCatalogue",
+    "FileIndex",
+    "FileReader",
+    "LoggerReport",
     "MarkUsed",
+    "Overlay",
     "Page",
     "PostgresCatalogue",
+    "ReadableStore",
+    "Relabel",
     "RenameDataset",
+    "Reported",
     "RevokeKey",
     "SlowQueryError",
+    "StatisticsFilter",
     "StoredKey",
 ]

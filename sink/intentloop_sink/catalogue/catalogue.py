@@ -8,7 +8,10 @@ from sqlalchemy import Connection
 
 from intentloop_sink.catalogue.datasets import Datasets
 from intentloop_sink.catalogue.examples import Examples
+from intentloop_sink.catalogue.intents import Intents
 from intentloop_sink.catalogue.keys import Keys
+from intentloop_sink.catalogue.reports import Reports
+from intentloop_sink.catalogue.statistics import Statistics
 
 
 class Catalogue:
@@ -26,6 +29,21 @@ class Catalogue:
     def examples(self) -> Examples:
         """Examples, page by page."""
         return Examples(self.connection)
+
+    @cached_property
+    def intents(self) -> Intents:
+        """Intents and their descriptions."""
+        return Intents(self.connection)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """How sure the model is."""
+        return Statistics(self.connection)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What loggers reported."""
+        return Reports(self.connection)
 
     @cached_property
     def keys(self) -> Keys:

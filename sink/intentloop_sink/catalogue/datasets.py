@@ -8,12 +8,11 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import StringConstraints
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, select, text
+from sqlalchemy import Connection, func, select, text
 
 from intentloop_schemas.event import DatasetId
-from intentloop_sink.catalogue.edit import Edit
+from intentloop_sink.catalogue.edit import Edit, insert_new
 from intentloop_sink.tables import (
-    Instant,
     dataset,
     dataset_counter,
     example,
@@ -24,18 +23,6 @@ from intentloop_sink.tables import (
 )
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]
-
-# A view: sizes are sums of counters, no row of "Example" is counted.
-_dataset_view = Table(
-    "Dataset",
-    MetaData(),
-    Column("id", Text),
-    Column("name", Text),
-    Column("type", Text),
-    Column("size", BigInteger),
-    Column("createdAt", Instant),
-    Column("updatedAt", Instant),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +44,24 @@ class Datasets:
     connection: Connection
 
     def all(self, ids: Collection[str] | None = None) -> list[Dataset]:
-        """Return datasets by id, those of `ids` only when given."""
-        wanted = select(_dataset_view).order_by(_dataset_view.c.id)
+        """Return datasets by id, those of `ids` only when given.
+
+        Sizes are sums of counters: no example is looked at.
+        """
+        d, c = dataset.c, dataset_counter.c
+        size = func.coalesce(func.sum(c.examples), 0)
+        wanted = (
+            select(d.id, d.name, d.type, size, d.created_at, d.updated_at, func.max(c.updated_at))
+            .outerjoin_from(dataset, dataset_counter, c.dataset_id == d.id)
+            .group_by(d.id)
+            .order_by(d.id)
+        )
         if ids is not None:
-            wanted = wanted.where(_dataset_view.c.id.in_(ids))
-        return [Dataset(*row) for row in self.connection.execute(wanted)]
+            wanted = wanted.where(d.id.in_(ids))
+        return [
+            Dataset(row[0], row[1], row[2], int(row[3]), row[4], max(filter(None, row[5:])))
+            for row in self.connection.execute(wanted)
+        ]
 
     def one(self, dataset_id: str) -> Dataset | None:
         """Return a dataset, None when there is none of that id."""
@@ -78,12 +78,8 @@ class CreateDataset(Edit[Dataset | None]):
 
     def run(self, connection: Connection, at: datetime) -> Dataset | None:
         """Insert the row, unless there is one."""
-        known = select(dataset.c.id).where(dataset.c.id == self.id)
-        if connection.execute(known).first():
-            return None
-        row = {"id": self.id, "name": self.name, "type": self.type}
-        connection.execute(dataset.insert().values(**row, created_at=at, updated_at=at))
-        return Datasets(connection).one(self.id)
+        row = {**self.model_dump(), "created_at": at, "updated_at": at}
+        return Datasets(connection).one(self.id) if insert_new(connection, dataset, row) else None
 
 
 class RenameDataset(Edit[Dataset | None]):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, StringConstraints
-from sqlalchemy import Boolean, ColumnElement, or_
+from pydantic import AwareDatetime, StringConstraints
+from sqlalchemy import Boolean, ColumnElement, Table, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement, literal
@@ -40,9 +40,9 @@ class ExampleFilter(Words):
     max_confidence: Confidence | None = None
     channel: Channel | None = None
     model_version: Label | None = None
-    since: datetime | None = Field(None)
+    since: AwareDatetime | None = None
     """Not older than this."""
-    until: datetime | None = Field(None)
+    until: AwareDatetime | None = None
     """Older than this."""
 
     @property
@@ -77,6 +77,32 @@ class ExampleFilter(Words):
             yield columns.confidence >= self.min_confidence
         if self.max_confidence is not None:
             yield columns.confidence <= self.max_confidence
+
+
+class StatisticsFilter(Words):
+    """Conditions on statistics; a window counts when it begins in the range of time."""
+
+    intent: Intent | None = None
+    """What the model took the messages for."""
+    channel: Channel | None = None
+    model_version: Label | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    def conditions(self, table: Table) -> Iterator[ColumnElement[bool]]:
+        """Yield the conditions on the columns of a table of statistics."""
+        equal = {
+            "intent": self.intent,
+            "channel": self.channel,
+            "model_version": self.model_version,
+        }
+        for name, value in equal.items():
+            if value is not None:
+                yield table.c[name] == value
+        if self.since is not None:
+            yield table.c.window_start >= self.since
+        if self.until is not None:
+            yield table.c.window_start < self.until
 
 
 class Cursor(NamedTuple):

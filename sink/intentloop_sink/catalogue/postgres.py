@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -14,7 +15,7 @@ from intentloop_sink.catalogue.catalogue import Catalogue
 from intentloop_sink.catalogue.edit import Edit
 from intentloop_sink.connection import DatabaseUnavailableError, pool
 
-READ_SECONDS = 15.0
+READ_SECONDS = 4.0
 """How long a question may take."""
 EDIT_SECONDS = 600.0
 """How long a change may take: a merge may touch every example of a dataset."""
@@ -38,7 +39,7 @@ class PostgresCatalogue:
     def reading(self) -> Iterator[Catalogue]:
         """Yield the catalogue in a transaction of its own.
 
-        Raises DatabaseUnavailableError, and SlowQueryError after 15 s.
+        Raises DatabaseUnavailableError, and SlowQueryError after 4 s.
         """
         with _explained(), self._readers.begin() as connection:
             yield Catalogue(connection)
@@ -47,6 +48,15 @@ class PostgresCatalogue:
         """Make a change in one transaction. Raises as `reading`."""
         with _explained(), self._editors.begin() as connection:
             return edit.run(connection, datetime.now(UTC))
+
+    def is_there(self) -> bool:
+        """Tell whether the database answers."""
+        try:
+            with self.reading() as catalogue:
+                catalogue.connection.execute(text("SELECT 1"))
+        except DatabaseUnavailableError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the connections."""

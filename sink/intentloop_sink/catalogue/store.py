@@ -11,8 +11,8 @@ from intentloop_sink.catalogue.edit import Edit
 R = TypeVar("R")
 
 
-class CatalogueStore(Protocol):
-    """Answers questions and takes edits. Both block."""
+class ReadableStore(Protocol):
+    """Answers questions. Blocks."""
 
     def reading(self) -> AbstractContextManager[Catalogue]:
         """Yield the catalogue as it is.
@@ -21,13 +21,17 @@ class CatalogueStore(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of connections and files."""
+        ...
+
+
+class CatalogueStore(ReadableStore, Protocol):
+    """Takes edits, too."""
+
     def apply(self, edit: Edit[R]) -> R:
         """Make a change, all of it or nothing; it is safe when this returns.
 
         Raises DatabaseUnavailableError when the catalogue cannot be reached.
         """
-        ...
-
-    def close(self) -> None:
-        """Let go of connections and files."""
         ...

@@ -122,10 +122,11 @@ def read_segment(path: Path) -> Segment:
     return segment
 
 
-def pieces(path: Path) -> Iterator[Piece]:
-    """Yield the lines of a segment and what is damaged, in order."""
-    offset = 0
+def pieces(path: Path, start: int = 0) -> Iterator[Piece]:
+    """Yield the lines of a segment and what is damaged, in order, from a line's start on."""
+    offset = start
     with path.open("rb") as file:
+        file.seek(start)
         for raw in file:
             yield from _split(raw, offset)
             offset += len(raw)

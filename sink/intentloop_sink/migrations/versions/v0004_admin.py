@@ -46,9 +46,12 @@ def upgrade() -> None:
         sa.Column("log_p99_us", sa.BigInteger),
     )
     op.create_index("logger_report_newest", "logger_report", ["reported_at"])
+    # What came in the last day is asked for often, and the table has years in it.
+    op.create_index("conversation_batch_newest", "conversation_batch", ["committed_at"])
 
 
 def downgrade() -> None:
     """Drop the tables and all they hold."""
+    op.drop_index("conversation_batch_newest")
     for table in ("logger_report", "intent", "api_key"):
         op.drop_table(table)

@@ -1,0 +1,112 @@
+"""The catalogue in JSON files: what stands in for Postgres where there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from intentloop_sink.catalogue.catalogue import Catalogue
+from intentloop_sink.catalogue.datasets import CreateDataset, DeleteDataset, RenameDataset
+from intentloop_sink.catalogue.edit import Edit
+from intentloop_sink.catalogue.examples import BulkChange, ChangeExample, DeleteExamples
+from intentloop_sink.catalogue.index import FileIndex
+from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
+from intentloop_sink.catalogue.journal import Journal
+from intentloop_sink.catalogue.reports import AddReports
+from intentloop_sink.connection import DatabaseUnavailableError
+
+KINDS: dict[str, type[Edit[Any]]] = {
+    kind.__name__: kind
+    for kind in (
+        AddReports,
+        BulkChange,
+        ChangeExample,
+        CreateDataset,
+        DeleteDataset,
+        DeleteExamples,
+        DescribeIntent,
+        Relabel,
+        RenameDataset,
+    )
+}
+"""The edits that a journal may hold. A name that once stood here must stay."""
+
+R = TypeVar("R")
+
+
+class FileReader:
+    """Questions over the files of some writers; safe to call from several threads.
+
+    Args:
+        folder: the folder that holds those of all writers.
+        window_seconds: length of the tumbling windows.
+        writers: pattern for the names of those that are meant.
+    """
+
+    def __init__(self, folder: Path, *, window_seconds: int, writers: str = "*") -> None:
+        self._turn = threading.RLock()
+        self._index = FileIndex(folder, window_seconds=window_seconds, writers=writers)
+
+    @contextmanager
+    def turn(self) -> Iterator[FileIndex]:
+        """Yield the index, up to date, and let nobody else in."""
+        with self._turn:
+            self._index.load()
+            yield self._index
+
+    @contextmanager
+    def reading(self) -> Iterator[Catalogue]:
+        """Yield the catalogue as it is; others wait meanwhile."""
+        with self.turn() as index, index.engine.begin() as connection:
+            yield Catalogue(connection)
+
+    def close(self) -> None:
+        """Throw the index away."""
+        with self._turn:
+            self._index.close()
+
+
+class FileCatalogue(FileReader):
+    """Questions and edits over the files of all writers.
+
+    One process at a time keeps the journal of a folder. Opening it reads all files once.
+
+    Raises SpoolHeldError when another process does, and OSError.
+    """
+
+    def __init__(self, folder: Path, *, window_seconds: int) -> None:
+        super().__init__(folder, window_seconds=window_seconds)
+        self._journal = Journal(folder, KINDS)
+        for recorded in self._journal.recorded():
+            self._index.load(recorded.cut)
+            with self._index.engine.begin() as connection:
+                recorded.edit.run(connection, recorded.at)
+
+    def apply(self, edit: Edit[R]) -> R:
+        """Make a change; it is on disk when this returns.
+
+        Raises DatabaseUnavailableError when the disk does not take it; then nothing has changed.
+        """
+        at = _now()
+        with self.turn() as index, index.engine.begin() as connection:
+            outcome = edit.run(connection, at)
+            try:
+                self._journal.append(edit, at, index.loaded)
+            except OSError as error:
+                raise DatabaseUnavailableError(f"the disk does not take it: {error}") from error
+        return outcome
+
+    def close(self) -> None:
+        """Let go of the journal and throw the index away."""
+        super().close()
+        self._journal.close()
+
+
+def _now() -> datetime:
+    """Return the time as exactly as the index keeps it."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
