@@ -56,6 +56,11 @@ ON CONFLICT (dataset_id, topic_id, partition) DO UPDATE
 SET examples = c.examples + excluded.examples, updated_at = excluded.updated_at;
 """
 
+# For whoever makes review cards; the same transaction, so that nothing flagged is ever missed.
+INSERT_FLAGGED = """
+INSERT INTO review_inbox (example_ids) SELECT ids::text[] FROM unnest(%s::text[]) AS ids;
+"""
+
 ADVANCE_LINES = """
 UPDATE ingest_offset AS o
 SET next_position = l.next_position,

@@ -15,6 +15,7 @@ from intentloop_schemas.event import DatasetId, Intent
 from intentloop_sink.catalogue.edit import Edit, Words
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, Tag
 from intentloop_sink.encoding import NEEDS_REVIEW
+from intentloop_sink.catalogue.forgetting import forget_examples
 from intentloop_sink.tables import dataset_counter, example
 
 REVIEWED = "reviewed"
@@ -201,6 +202,7 @@ class DeleteExamples(Edit[Changed]):
         deletion = example.delete().where(example.c.id.in_(ids[: self.limit]))
         count = connection.execute(deletion).rowcount
         count_down(connection, self.dataset_id, count, at)
+        forget_examples(connection, ids[: self.limit])
         return Changed(count, more=len(ids) > self.limit)
 
 
