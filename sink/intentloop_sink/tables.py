@@ -226,6 +226,16 @@ api_key = Table(
     Column("last_used_at", _TIME),
 )
 
+# Who is signed in at the pages. The token itself is nowhere, only its digest.
+page_session = Table(
+    "page_session",
+    metadata,
+    Column("digest", _KEY_TEXT, primary_key=True),
+    Column("key_id", _KEY_TEXT, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    Column("expires_at", _TIME, nullable=False),
+)
+
 # What people say about an intent. How often it occurs is in the statistics.
 intent = Table(
     "intent",

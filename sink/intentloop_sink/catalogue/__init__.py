@@ -10,6 +10,7 @@ from intentloop_sink.catalogue.examples import (
     BulkChange,
     Changed,
     ChangeExample,
+    ChangeListed,
     DeleteExamples,
     Example,
     ExampleChange,
@@ -23,6 +24,7 @@ from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKe
 from intentloop_sink.catalogue.overlay import Overlay
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
 from intentloop_sink.catalogue.reports import AddReports, LoggerReport, Reported
+from intentloop_sink.catalogue.sessions import CloseSession, OpenSession, StoredSession
 from intentloop_sink.catalogue.store import CatalogueStore, ReadableStore
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "Catalogue",
     "CatalogueStore",
     "ChangeExample",
+    "ChangeListed",
     "Changed",
+    "CloseSession",
     "CreateDataset",
     "Cursor",
     "Dataset",
@@ -48,6 +52,7 @@ __all__ = [
     "FileReader",
     "LoggerReport",
     "MarkUsed",
+    "OpenSession",
     "Overlay",
     "Page",
     "PostgresCatalogue",
@@ -59,4 +64,5 @@ __all__ = [
     "SlowQueryError",
     "StatisticsFilter",
     "StoredKey",
+    "StoredSession",
 ]

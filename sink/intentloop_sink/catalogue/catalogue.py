@@ -11,6 +11,7 @@ from intentloop_sink.catalogue.examples import Examples
 from intentloop_sink.catalogue.intents import Intents
 from intentloop_sink.catalogue.keys import Keys
 from intentloop_sink.catalogue.reports import Reports
+from intentloop_sink.catalogue.sessions import Sessions
 from intentloop_sink.catalogue.statistics import Statistics
 
 
@@ -44,6 +45,11 @@ class Catalogue:
     def reports(self) -> Reports:
         """What loggers reported."""
         return Reports(self.connection)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Sessions of people at the pages."""
+        return Sessions(self.connection)
 
     @cached_property
     def keys(self) -> Keys:

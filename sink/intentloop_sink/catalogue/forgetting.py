@@ -34,7 +34,8 @@ WHERE c.id = ANY(:cards) AND c.sample_id = ANY(:ids) AND p.card_id = c.id
 _DATASET = (
     text("""DELETE FROM review_copy p USING review_card c
             WHERE c.id = p.card_id AND c.dataset_id = :dataset"""),
-    text("DELETE FROM review_skip s USING review_card c WHERE c.id = s.card_id AND c.dataset_id = :dataset"),  # noqa: E501
+    text("""DELETE FROM review_skip s USING review_card c
+            WHERE c.id = s.card_id AND c.dataset_id = :dataset"""),
     text("DELETE FROM review_card WHERE dataset_id = :dataset"),
     text("DELETE FROM review_decision WHERE dataset_id = :dataset"),
     text("DELETE FROM review_audit_day WHERE dataset_id = :dataset"),

@@ -89,7 +89,7 @@ def _phrases(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _without_parts(found: Sequence[RisingPhrase]) -> list[RisingPhrase]:
-    """Leave out what is part of a phrase that is about as frequent, and what merely contains one."""
+    """Leave out what is part of a longer phrase that is about as frequent."""
     kept: list[RisingPhrase] = []
     for one in sorted(found, key=lambda r: -len(r.phrase.split())):
         if not any(_is_part(one, other) for other in kept):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from datetime import UTC
+from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from intentloop_sink.catalogue.edit import Edit
-from intentloop_sink.review.cards import Queue, Verdict, audit_card_id
+from intentloop_sink.review.cards import Verdict, audit_card_id
 
 DAILY_SAMPLE = 50
 """Messages a day and dataset."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, text
 
 from intentloop_schemas.event import Intent
 from intentloop_sink.catalogue.edit import Edit
-from intentloop_sink.review.cards import Queue, State, Verdict
+from intentloop_sink.review.cards import State, Verdict
 from intentloop_sink.review.settling import settle, unsettle
 
 OUT_OF_SCOPE = "out_of_scope"

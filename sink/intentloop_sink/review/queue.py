@@ -89,6 +89,10 @@ WHERE sender = :sender AND id <> :id ORDER BY "createdAt" {order}, id {order} LI
 _BEFORE = text(_NEIGHBOURS.format(comparison="<=", bound=">=", order="DESC"))
 _AFTER = text(_NEIGHBOURS.format(comparison=">", bound="<=", order="ASC"))
 
+_OF_DATASET = text("""
+SELECT id FROM review_card WHERE dataset_id = :dataset AND id = ANY(:cards) ORDER BY id
+""")
+
 _LENGTHS = text("""
 SELECT queue, state, count(*) FROM review_card
 WHERE dataset_id = :dataset AND state = ANY (ARRAY['open', 'unsure']) GROUP BY queue, state
@@ -211,6 +215,11 @@ class ReviewQueue:
             sorted({copy.channel for copy in copies}),
             list(dict.fromkeys(copy.sender for copy in copies)),
         )
+
+    def of_dataset(self, dataset_id: str, card_ids: Sequence[str]) -> list[str]:
+        """Return those of some cards that are a dataset's."""
+        wanted = {"dataset": dataset_id, "cards": list(card_ids)}
+        return list(self.connection.execute(_OF_DATASET, wanted).scalars())
 
     def lengths(self, dataset_id: str) -> dict[tuple[Queue, State], int]:
         """Return how many cards wait in each queue."""

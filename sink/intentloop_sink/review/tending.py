@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from intentloop_sink.catalogue.edit import Edit
-from intentloop_sink.review.cards import Queue, State, card_id, normalise, uncertainty
+from intentloop_sink.review.cards import Queue, card_id, normalise, uncertainty
 from intentloop_sink.review.settling import settle
 
 _INBOX_ROWS = 10

@@ -1,4 +1,4 @@
-"""The review queue: cards, their copies, decisions, and what has come since cards were made."""
+"""The review queue and the sessions of its reviewers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def upgrade() -> None:
     _create_decision()
     _create_skip()
     _create_audit_day()
+    _create_session()
     op.execute(_SEED)
 
 
 def downgrade() -> None:
     """Drop the tables and all they hold; examples keep what decisions made of them."""
     for table in (
+        "page_session",
         "review_audit_day",
         "review_skip",
         "review_decision",
@@ -131,9 +133,7 @@ def _create_decision() -> None:
         sa.Column("undone_at", _TIME),
     )
     op.create_index("review_decision_by", "review_decision", ["reviewer", "decided_at"])
-    op.create_index(
-        "review_decision_of", "review_decision", ["dataset_id", "queue", "decided_at"]
-    )
+    op.create_index("review_decision_of", "review_decision", ["dataset_id", "queue", "decided_at"])
 
 
 def _create_skip() -> None:
@@ -152,4 +152,14 @@ def _create_audit_day() -> None:
         sa.Column("day", sa.Date, primary_key=True),
         _required("population", sa.BigInteger),
         _required("drawn", sa.Integer),
+    )
+
+
+def _create_session() -> None:
+    op.create_table(
+        "page_session",
+        sa.Column("digest", _KEY_TEXT, primary_key=True),
+        _required("key_id", _KEY_TEXT),
+        _required("created_at", _TIME),
+        _required("expires_at", _TIME),
     )

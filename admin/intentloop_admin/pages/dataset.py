@@ -1,0 +1,229 @@
+"""A dataset: how it grows, its examples, and what can be done with many of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Query, Request
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+from starlette.responses import Response
+
+from intentloop_admin.pages.charts import Plot, ceiling, time_labels
+from intentloop_admin.pages.forms import Blank, Words
+from intentloop_admin.pages.rendering import go_to, render, shown_sender
+from intentloop_admin.problems import ProblemError
+from intentloop_admin.routes.datasets import existing
+from intentloop_admin.routes.dependencies import InPath, ServicesOf
+from intentloop_admin.security.access import Where, forbidden, requires
+from intentloop_admin.security.keys import Key
+from intentloop_admin.security.scopes import Scope
+from intentloop_schemas.event import Channel, Confidence, Intent, Label
+from intentloop_sink.catalogue import (
+    BulkChange,
+    Catalogue,
+    ChangeListed,
+    Cursor,
+    DeleteExamples,
+    ExampleChange,
+    ExampleFilter,
+    StatisticsFilter,
+)
+from intentloop_sink.catalogue.filters import Phrase, Tag
+from intentloop_sink.insights.messages import SCANNED, Messages, Order
+
+PAGE = 50
+_GROWTH_DAYS = 30
+_DAY = timedelta(days=1)
+_SOURCE = "source:"
+
+router = APIRouter(prefix="/training/datasets", include_in_schema=False)
+
+DayOrTime = Annotated[AwareDatetime | None, Blank]
+
+
+class Wanted(Words):
+    """Which examples, in what order; lives in the URL. A day alone is its midnight in UTC."""
+
+    tag: Annotated[Tag | None, Blank] = None
+    intent: Annotated[Intent | None, Blank] = None
+    predicted_intent: Annotated[Intent | None, Blank] = None
+    q: Annotated[Phrase | None, Blank] = None
+    min_confidence: Annotated[Confidence | None, Blank] = None
+    max_confidence: Annotated[Confidence | None, Blank] = None
+    channel: Annotated[Channel | None, Blank] = None
+    model_version: Annotated[Label | None, Blank] = None
+    since: DayOrTime = None
+    until: DayOrTime = None
+    order: Order = Order.NEWEST
+
+    @field_validator("since", "until", mode="before")
+    @classmethod
+    def _at_midnight(cls, value: Any) -> Any:
+        is_day = isinstance(value, str) and len(value) == len("2026-01-31")
+        return f"{value}T00:00:00Z" if is_day else value
+
+    @property
+    def filter(self) -> ExampleFilter:
+        """The same as conditions on examples."""
+        return ExampleFilter(**self.model_dump(exclude={"order"}))
+
+    def query(self) -> dict[str, Any]:
+        """Return what of it goes into a URL."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+class PageWanted(Wanted):
+    """The same, and where the page begins."""
+
+    cursor: Annotated[str | None, Field(max_length=256), Blank] = None
+    offset: Annotated[int, Field(ge=0, le=SCANNED)] = 0
+
+
+class Action(Wanted):
+    """What is to be done with the examples that were ticked, or with all that are wanted."""
+
+    what: Literal["accept", "label", "delete"]
+    scope: Literal["ticked", "all"] = "ticked"
+    ids: list[str] = Field([], max_length=PAGE)
+    label: Annotated[Intent | None, Blank] = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Action:
+        if self.what == "label" and self.label is None:
+            raise ValueError("type the intent that these messages are to get")
+        if self.scope == "ticked" and not self.ids:
+            raise ValueError("tick some messages first, or choose all that are found")
+        return self
+
+    @property
+    def change(self) -> ExampleChange:
+        """The change of each example."""
+        return ExampleChange(intent=self.label if self.what == "label" else None, reviewed=True)
+
+
+@router.get("")
+async def list_datasets(
+    request: Request, services: ServicesOf, key: Annotated[Key, requires(Scope.READ, Where.ITEMS)]
+) -> Response:
+    """Show all datasets; the only one at once."""
+    datasets = await services.stores.read(lambda c: c.datasets.all(key.datasets))
+    if len(datasets) == 1:
+        return go_to(f"/training/datasets/{datasets[0].id}")
+    return render(request, "datasets.html", datasets=datasets)
+
+
+@router.get("/{dataset_id}")
+async def show_dataset(
+    request: Request,
+    services: ServicesOf,
+    dataset_id: InPath,
+    wanted: Annotated[PageWanted, Query()],
+    key: Annotated[Key, requires(Scope.READ, Where.PATH)],
+    done: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """Show a dataset and a page of its examples."""
+    _allow(wanted, key)
+    dataset = await existing(services, dataset_id)
+    now = datetime.now(UTC)
+    found = await services.stores.read(lambda c: _page(c, dataset_id, wanted, now))
+    rows = [(example, shown_sender(example.sender, key)) for example in found.pop("examples")]
+    training = None
+    if services.training is not None and key.may(Scope.READ):
+        training = await services.training.jobs(dataset_id)
+    return render(
+        request,
+        "dataset.html",
+        dataset=dataset,
+        dataset_id=dataset_id,
+        wanted=wanted,
+        rows=rows,
+        done=done,
+        orders=list(Order),
+        scanned=SCANNED,
+        training=training,
+        **found,
+    )
+
+
+@router.post("/{dataset_id}/examples")
+async def change_examples(
+    services: ServicesOf,
+    dataset_id: InPath,
+    action: Annotated[Action, Form()],
+    key: Annotated[Key, requires(Scope.REVIEW, Where.PATH)],
+) -> Response:
+    """Do the same with many examples, and show the page again."""
+    _allow(action, key)
+    if action.what == "delete":
+        done = await _delete(services, dataset_id, action, key)
+    elif action.scope == "ticked":
+        edit = ChangeListed(dataset_id=dataset_id, ids=action.ids, change=action.change)
+        done = f"{await services.stores.apply(edit):,} reviewed."
+    else:
+        bulk = BulkChange(dataset_id=dataset_id, filter=action.filter, change=action.change)
+        changed = await services.stores.apply(bulk)
+        done = f"{changed.count:,} reviewed{', more are left: do it again' * changed.more}."
+    query = Wanted.model_validate(action.model_dump(include=set(Wanted.model_fields))).query()
+    return go_to(f"/training/datasets/{dataset_id}", **query, done=done)
+
+
+async def _delete(services: Any, dataset_id: str, action: Action, key: Key) -> str:
+    if not key.may(Scope.ADMIN):
+        raise forbidden(f"Deleting needs the scope {Scope.ADMIN}, which this key lacks.")
+    if action.scope != "all":
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "Only all messages that are found can be deleted: narrow the filter to those meant.",
+        )
+    deleted = await services.stores.apply(
+        DeleteExamples(dataset_id=dataset_id, filter=action.filter)
+    )
+    return f"{deleted.count:,} deleted{', more are left: do it again' * deleted.more}."
+
+
+def _page(
+    catalogue: Catalogue, dataset_id: str, wanted: PageWanted, now: datetime
+) -> dict[str, Any]:
+    days = StatisticsFilter(since=now - _GROWTH_DAYS * _DAY)
+    growth = catalogue.statistics.series(dataset_id, days, _DAY)
+    top = ceiling(day.confidence.n for day in growth)
+    plot = Plot("Messages stored a day", max(1, len(growth)), top)
+    hints = [f"{day.start:%d %b}: {day.confidence.n:,}" for day in growth]
+    plot.bars([day.confidence.n for day in growth], "bar", hints)
+    time_labels(plot, [day.start for day in growth], "%d %b")
+    return {
+        "growth": plot if growth else None,
+        "growth_rows": [(f"{day.start:%Y-%m-%d}", day.confidence.n) for day in growth],
+        "choices": catalogue.statistics.choices(dataset_id, now - _GROWTH_DAYS * _DAY, now),
+        **_examples(catalogue, dataset_id, wanted),
+    }
+
+
+def _examples(catalogue: Catalogue, dataset_id: str, wanted: PageWanted) -> dict[str, Any]:
+    if wanted.order is Order.NEWEST or catalogue.connection.dialect.name != "postgresql":
+        before = _cursor(wanted.cursor)
+        page = catalogue.examples.page(dataset_id, wanted.filter, limit=PAGE, before=before)
+        following = {"cursor": str(page.next)} if page.next else None
+        return {"examples": page.examples, "following": following}
+    messages = Messages(catalogue.connection, dataset_id)
+    examples, more = messages.ranked(
+        wanted.filter, wanted.order, limit=PAGE, offset=wanted.offset
+    )
+    following = {"offset": wanted.offset + PAGE} if more else None
+    return {"examples": examples, "following": following}
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    try:
+        return Cursor.parse(text) if text else None
+    except ValueError:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "This address is not whole: begin with the first page."
+        ) from None
+
+
+def _allow(wanted: Wanted, key: Key) -> None:
+    if (wanted.tag or "").startswith(_SOURCE) and not key.may(Scope.PII):
+        raise forbidden(f"Filtering by sender needs the scope {Scope.PII}, which this key lacks.")
