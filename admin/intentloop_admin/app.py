@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
+from starlette.types import Scope
 
 from intentloop_admin import documentation, problems
 from intentloop_admin.http.body import BodyLimit
 from intentloop_admin.http.context import RequestContext
+from intentloop_admin.pages import (
+    audit,
+    dataset,
+    intent,
+    overview,
+    pipeline,
+    review,
+    sign_in,
+    training,
+)
+from intentloop_admin.pages.refusals import OPEN_PATHS, is_page, refusal
 from intentloop_admin.routes import (
     conversations,
     datasets,
@@ -27,6 +42,18 @@ from intentloop_admin.security.access import Requires
 from intentloop_admin.security.authentication import HEADER, Authentication
 from intentloop_admin.services import Services
 
+PAGES = (
+    sign_in.router,
+    overview.router,
+    dataset.router,
+    training.router,
+    intent.router,
+    review.router,
+    audit.router,
+    pipeline.router,
+)
+"""All that people look at; each module under `pages/` is one page."""
+
 ROUTERS = (
     conversations.router,
     datasets.router,
@@ -35,8 +62,12 @@ ROUTERS = (
     statistics.router,
     loggers.router,
     health.router,
+    *PAGES,
 )
 """All that the API can do; each module under `routes/` is one resource."""
+
+
+_OPEN_ROUTES = health.OPEN_PATHS | sign_in.OPEN_ROUTES
 
 
 def create_app(services: Services) -> FastAPI:
@@ -47,15 +78,41 @@ def create_app(services: Services) -> FastAPI:
         async with services.running():
             yield
 
-    app = FastAPI(lifespan=lifespan, **documentation.ABOUT)
+    app = bare_app(lifespan=lifespan)
     app.state.services = services
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    _add_layers(app, services)
+    return app
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router knows the methods of the first route that it found there.
+        error.headers = {"Allow": ", ".join(_methods(request.scope))}
+    return refusal(request.scope, problems.advised(error))
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    return refusal(request.scope, problems.of_invalid_request(error))
+
+
+def _methods(scope: Scope) -> list[str]:
+    """Return the methods that an address takes."""
+    routes = (route for router in ROUTERS for route in router.routes)
+    there = (route for route in routes if route.matches(scope)[0] is not Match.NONE)
+    return sorted({method for route in there for method in getattr(route, "methods", ())})
+
+
+def bare_app(**options: Any) -> FastAPI:
+    """Return all routes and their documentation, with nothing to serve them."""
+    app = FastAPI(**documentation.ABOUT, **options)
     for router in ROUTERS:
         require_guarded(router)
         app.include_router(router)
     documentation.serve(app)
-    app.add_exception_handler(HTTPException, problems.on_http_exception)
-    app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
-    _add_layers(app, services)
     return app
 
 
@@ -67,8 +124,11 @@ def _add_layers(app: FastAPI, services: Services) -> None:
         Authentication,
         keyring=services.keyring,
         limiter=services.limiter,
-        open_paths=health.OPEN_PATHS,
+        sessions=services.sessions,
+        open_paths=health.OPEN_PATHS | OPEN_PATHS,
         browsable=documentation.PATHS,
+        is_page=is_page,
+        refusal=refusal,
     )
     if settings.origins:
         app.add_middleware(
@@ -92,7 +152,7 @@ def require_guarded(router: APIRouter) -> None:
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise RuntimeError(f"{route} is not a plain route: list its router in ROUTERS")  # noqa: TRY004 - the programmer's error, not a caller's
-        if requirement(route) is None and route.path not in health.OPEN_PATHS:
+        if requirement(route) is None and route.path not in _OPEN_ROUTES:
             raise RuntimeError(f"{route.path} asks for no scope: add `requires(...)` to it")
 
 

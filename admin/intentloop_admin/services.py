@@ -15,11 +15,15 @@ import structlog
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
+from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
+from intentloop_admin.review_jobs import draw_audits, tend_queue
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
+from intentloop_admin.security.sessions import MemoryShelf, SessionBook, TableShelf
 from intentloop_admin.settings import ApiSettings
 from intentloop_admin.storage import Storage, in_files, in_postgres
+from intentloop_admin.training import Training
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
@@ -66,6 +70,7 @@ class Services:
         self.configuration = configuration
         self.rule = ReviewRule(configuration.worker.confidence_threshold)
         self.metrics = Metrics()
+        self.accounts = Remembered()
         spool = configuration.spool
         self.spool = Spool(
             spool.folder,
@@ -79,6 +84,11 @@ class Services:
         admin_key = configuration.api.admin_key
         self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
         self.limiter = Limiter(configuration.api.requests_per_minute)
+        in_postgres = self.storage.mode == "postgres"
+        shelf = TableShelf(self.stores) if in_postgres else MemoryShelf()
+        self.sessions = SessionBook(self.keyring, shelf)
+        self.training: Training | None = None
+        """Given by whoever runs training jobs; without it pages offer none."""
         line = Line(configuration.writer, now_ms)
         writer = Writer(line, self.storage.sink, self.storage.fallback)
         self.intake = Intake(writer, self.metrics)
@@ -90,6 +100,8 @@ class Services:
         async with asyncio.TaskGroup() as tasks:
             jobs = [self.intake.run(), self.keyring.note_usage()]
             jobs += [job(self.intake.thread) for job in self.storage.jobs]
+            if self.storage.mode == "postgres":
+                jobs += [tend_queue(self.stores), draw_audits(self.stores)]
             working = [tasks.create_task(job) for job in jobs]
             try:
                 yield
@@ -99,6 +111,11 @@ class Services:
                     task.cancel()
         await self.keyring.flush()
         self.close()
+
+    @property
+    def waiting(self) -> int:
+        """Conversations that wait in files for the database; in JSON mode none has to."""
+        return self.storage.fallback.events if self.storage.fallback is not None else 0
 
     def missing(self, what: str, where: str) -> ProblemError:
         """Return the problem that something is not there, as far as that can be said now."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from intentloop_admin.ingest import Sink
 from intentloop_admin.ingest.replay import adopt_orphans, replay
@@ -26,7 +26,7 @@ Job = Callable[[ThreadPoolExecutor], Coroutine[Any, Any, None]]
 class Storage:
     """What differs between the two. Functions block."""
 
-    mode: str
+    mode: Literal["postgres", "files"]
     sink: Sink
     stores: Stores
     keys: KeyStore

@@ -233,6 +233,9 @@ def test_filters(api: Api, dataset: str, query: dict[str, Any], wanted: set[int]
         "cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk6eA",
         "minConfidence=2",
         "since=yesterday",
+        "since=1698345600",
+        "since=2026-03-01T12:00:00",
+        "until=0001-01-01T00:00:00%2B09:00",
         "channel=WEB",
         "intent=",
     ],
@@ -264,7 +267,7 @@ def test_a_dataset_from_its_creation_to_its_end(api: Api, dataset: str) -> None:
 
     for query in ("", "?confirm=ds-other"):
         refused = api.delete(f"{DATASETS}/{dataset}{query}")
-        assert refused.status_code == 400
+        assert refused.status_code == 409
         assert f"?confirm={dataset}" in refused.json()["detail"]
     assert api.delete(f"{DATASETS}/{dataset}?confirm={dataset}").json() == {"examples": 3}
 
@@ -324,11 +327,11 @@ def test_many_at_once(api: Api, dataset: str) -> None:
     flagged = {"tag": "needs_review", "maxConfidence": 0.45}
 
     changed = api.post(
-        f"{address}/bulk",
+        f"{DATASETS}/{dataset}/bulk",
         json={"filter": flagged, "action": "change", "change": {"intent": "smalltalk"}},
     )
     deleted = api.post(
-        f"{address}/bulk", json={"filter": {"minConfidence": 0.75}, "action": "delete"}
+        f"{DATASETS}/{dataset}/bulk", json={"filter": {"minConfidence": 0.75}, "action": "delete"}
     )
 
     assert changed.json() == {"count": 5, "more": False}
@@ -460,3 +463,19 @@ def test_the_promises_beside_their_targets(api: Api, dataset: str) -> None:
     assert after["loggingLatencyP99"]["value"] == pytest.approx(0.042)
     assert after["successRate"]["value"] == pytest.approx(0.998)
     assert after["successRate"]["isMet"] is True
+
+
+def test_how_the_pipeline_is(api: Api, dataset: str) -> None:
+    api.log(conversation(datasetId=dataset))
+
+    health = api.get("/api/health/pipeline").json()
+
+    assert (health["status"], health["store"]) == ("ok", api.services.storage.mode)
+    assert health["records"]["stored"] > 0
+    assert health["lastCommitAt"] is not None
+    assert (health["lag"], health["deadLetters"]) == (None, None)
+    assert health["spool"]["conversations"] == 0
+    if health["store"] == "postgres":
+        assert health["reconciliation"] == {"isComplete": True, "gaps": 0, "lost": 0}
+        (line,) = health["partitions"]
+        assert line["nextPosition"] >= health["records"]["stored"]

@@ -156,7 +156,7 @@ def test_json_mode_knows_everything_again_after_a_restart(tmp_path: Path) -> Non
         first = api.get(EXAMPLES).json()
         api.patch(f"{EXAMPLES}/{first[0]['id']}", json={"intent": "cancel"})
         api.post(
-            f"{EXAMPLES}/bulk",
+            f"{SIZE}/bulk",
             json={"filter": {"q": "ORDER"}, "action": "change", "change": {"addTags": ["seen"]}},
         )
         api.log(conversation(100))

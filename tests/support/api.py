@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from intentloop_admin.app import create_app
@@ -63,6 +66,23 @@ def running_api(configured: Configuration) -> Iterator[Api]:
     api.services = services
     with api:
         yield api
+
+
+@contextmanager
+def serving(configured: Configuration) -> Iterator[str]:
+    """Run an API on a port of its own, and yield its address."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(Services(configured)), port=0, log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the API has not started"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
 
 
 def conversation(number: int = 0, **fields: Any) -> dict[str, Any]:

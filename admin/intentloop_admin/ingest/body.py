@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 
 from intentloop_schemas import Event, explain
 
@@ -17,7 +17,8 @@ _FEW_DIGITS = 400
 class _Bulk(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    conversations: list[Event]
+    # Whatever is wrong is looked for item by item.
+    conversations: Annotated[list[Event], FailFast(), Field(max_length=MAX_ITEMS)]
 
 
 _bulk = TypeAdapter(_Bulk).validator
@@ -45,15 +46,9 @@ def read_conversations(body: bytes) -> list[Event | Invalid]:
     """
     try:
         # All at once: most requests are valid throughout.
-        items: list[Event | Invalid] = list(_bulk.validate_json(body).conversations)
+        return list(_bulk.validate_json(body).conversations)
     except ValidationError:
-        items = [_read_item(item) for item in _listed(_parsed(body))]
-    if len(items) > MAX_ITEMS:
-        raise MalformedBodyError(
-            f"conversations: there are {len(items)}; send at most {MAX_ITEMS} at a time",
-            is_json=True,
-        )
-    return items
+        return [_read_item(item) for item in _listed(_parsed(body))]
 
 
 def _read_item(item: Any) -> Event | Invalid:
@@ -82,8 +77,12 @@ def _listed(parsed: Any) -> list[Any]:
         raise MalformedBodyError(
             'send a JSON object {"conversations": [...]} with 1 to 1,000 of them', is_json=True
         )
-    # Beyond the bound none is looked at.
-    return items if len(items) <= MAX_ITEMS else [None] * len(items)
+    if len(items) > MAX_ITEMS:
+        raise MalformedBodyError(
+            f"conversations: there are {len(items)}; send at most {MAX_ITEMS} at a time",
+            is_json=True,
+        )
+    return items
 
 
 def _integer(digits: str) -> int:

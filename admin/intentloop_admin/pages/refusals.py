@@ -13,7 +13,7 @@ from intentloop_admin import problems
 from intentloop_admin.pages.rendering import ASSETS, render
 from intentloop_admin.pages.sign_in import SIGN_IN, to_sign_in
 
-OPEN_PATHS = frozenset({SIGN_IN, *(f"/assets/{name}" for name in ASSETS)})
+OPEN_PATHS = frozenset({SIGN_IN, "/theme", *(f"/assets/{name}" for name in ASSETS)})
 """Pages without a key."""
 _NOT_PAGES = ("/api/", "/docs", "/openapi.json", "/swagger/", "/metrics", "/healthz", "/readyz")
 

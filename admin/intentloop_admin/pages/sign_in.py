@@ -22,6 +22,8 @@ from intentloop_admin.security.keyring import KeysUnknownError
 from intentloop_admin.security.sessions import hand_over, is_foreign, take_back, token_in
 
 SIGN_IN = "/sign-in"
+OPEN_ROUTES = frozenset({SIGN_IN, "/sign-out", "/theme", "/assets/{name}"})
+"""Routes that ask nothing of a key."""
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _A_YEAR = 31_536_000
 

@@ -1,15 +1,8 @@
-"""The seam to training: what the dataset page shows of jobs, and how it starts one.
-
-Whoever runs jobs gives `Services.training` something of this shape; without it the page has no
-train button.
-"""
+"""Training from a dataset's page: a button, and how the jobs are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -20,35 +13,9 @@ from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.security.access import Where, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
+from intentloop_admin.training import Training
 
 router = APIRouter(prefix="/training/datasets", include_in_schema=False)
-
-
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job as a page shows it."""
-
-    id: str
-    status: str
-    """In words: waiting, running, done, failed."""
-    progress: float
-    """From 0 to 1."""
-    detail: str
-    """The step it is at, what came of it, or why it failed."""
-    started_at: datetime
-    is_over: bool
-
-
-class Training(Protocol):
-    """Starts training jobs and tells how they are. Raises ProblemError when it cannot now."""
-
-    async def start(self, dataset_id: str, started_by: str) -> JobView:
-        """Start training on a dataset."""
-        ...
-
-    async def jobs(self, dataset_id: str) -> Sequence[JobView]:
-        """Return the latest jobs of a dataset, the newest first."""
-        ...
 
 
 @router.post("/{dataset_id}/train")

@@ -18,7 +18,7 @@ from intentloop_admin.ingest import (
     read_conversations,
 )
 from intentloop_admin.ingest.body import Invalid
-from intentloop_admin.problems import ProblemError, documented, try_later
+from intentloop_admin.problems import BODY, ProblemError, documented, try_later
 from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, forbidden, requires
@@ -82,7 +82,7 @@ class Bulk(Answer):
     response_model=Accepted,
     responses={
         HTTPStatus.MULTI_STATUS: {"model": PartlyAccepted, "description": "Some are invalid"},
-        **documented(400, 401, 403, 408, 413, 415, 422, 429, 503),
+        **documented(*BODY, 401, 403, 422, 429, 503),
     },
     openapi_extra={
         "requestBody": {

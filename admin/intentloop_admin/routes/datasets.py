@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from intentloop_admin.problems import ProblemError, documented
+from intentloop_admin.problems import BODY, ProblemError, documented
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, forbidden, requires
@@ -24,6 +24,7 @@ from intentloop_sink.catalogue.edit import Words
 router = APIRouter(prefix="/api/training/datasets", tags=["Datasets"])
 
 _USUAL = documented(401, 403, 422, 429, 503)
+_WITH_BODY = {**_USUAL, **documented(*BODY)}
 
 
 class Dataset(Answer):
@@ -62,7 +63,7 @@ async def list_datasets(
     "",
     status_code=HTTPStatus.CREATED,
     summary="Create a dataset",
-    responses={**_USUAL, **documented(409)},
+    responses={**_WITH_BODY, **documented(409)},
 )
 async def create_dataset(
     services: ServicesOf,
@@ -90,7 +91,9 @@ async def read_dataset(
     return Dataset.model_validate(await existing(services, dataset_id))
 
 
-@router.patch("/{dataset_id}", summary="Rename a dataset", responses={**_USUAL, **documented(404)})
+@router.patch(
+    "/{dataset_id}", summary="Rename a dataset", responses={**_WITH_BODY, **documented(404)}
+)
 async def rename_dataset(
     services: ServicesOf,
     dataset_id: InPath,
@@ -105,7 +108,7 @@ async def rename_dataset(
 
 
 @router.delete(
-    "/{dataset_id}", summary="Delete a dataset", responses={**_USUAL, **documented(400, 404)}
+    "/{dataset_id}", summary="Delete a dataset", responses={**_USUAL, **documented(404, 409)}
 )
 async def delete_dataset(
     services: ServicesOf,
@@ -119,7 +122,7 @@ async def delete_dataset(
     """
     if confirm != dataset_id:
         raise ProblemError(
-            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.CONFLICT,
             f"This deletes all examples and statistics of {dataset_id}. If that is meant, add "
             f"?confirm={dataset_id}.",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Request
 
 from intentloop_admin.services import Services
 from intentloop_schemas.event import DatasetId
@@ -16,4 +16,3 @@ def _services(request: Request) -> Services:
 
 ServicesOf = Annotated[Services, Depends(_services)]
 InPath = Annotated[DatasetId, Path(examples=["ds-auto-training"])]
-InQuery = Annotated[DatasetId, Query(alias="datasetId", description="Which dataset.")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, model_validator
 
-from intentloop_admin.problems import ProblemError, documented
+from intentloop_admin.problems import BODY, ProblemError, documented
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.routes.words import Answer
@@ -31,10 +31,11 @@ from intentloop_sink.catalogue import (
 from intentloop_sink.catalogue.edit import Words
 from intentloop_sink.catalogue.examples import MAX_PAGE
 
-router = APIRouter(prefix="/api/training/datasets/{dataset_id}/examples", tags=["Examples"])
+router = APIRouter(prefix="/api/training/datasets/{dataset_id}", tags=["Examples"])
 
 _SOURCE = "source:"
 _USUAL = documented(401, 403, 404, 422, 429, 503)
+_WITH_BODY = {**_USUAL, **documented(*BODY)}
 _LINK = {"Link": {"description": "The next page.", "schema": {"type": "string"}}}
 
 
@@ -111,7 +112,7 @@ class Changed(Answer):
 
 
 @router.get(
-    "",
+    "/examples",
     summary="Read examples",
     response_model=list[Example],
     responses={200: {"headers": _LINK}, **_USUAL},
@@ -143,7 +144,7 @@ async def read_examples(
     return [Example.seen_by(key, example) for example in found.examples]
 
 
-@router.get("/{example_id}", summary="Read an example", responses=_USUAL)
+@router.get("/examples/{example_id}", summary="Read an example", responses=_USUAL)
 async def read_example(
     services: ServicesOf,
     dataset_id: InPath,
@@ -157,7 +158,7 @@ async def read_example(
     return Example.seen_by(key, found)
 
 
-@router.patch("/{example_id}", summary="Review an example", responses=_USUAL)
+@router.patch("/examples/{example_id}", summary="Review an example", responses=_WITH_BODY)
 async def change_example(
     services: ServicesOf,
     dataset_id: InPath,
@@ -177,7 +178,7 @@ async def change_example(
     return Example.seen_by(key, changed)
 
 
-@router.post("/bulk", summary="Review or delete many examples", responses=_USUAL)
+@router.post("/bulk", summary="Review or delete many examples", responses=_WITH_BODY)
 async def change_examples(
     services: ServicesOf,
     dataset_id: InPath,

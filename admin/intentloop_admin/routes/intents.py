@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from intentloop_admin.problems import documented
+from intentloop_admin.problems import BODY, documented
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.routes.words import Answer
@@ -23,6 +23,7 @@ from intentloop_sink.catalogue.intents import Description
 router = APIRouter(prefix="/api/training/datasets/{dataset_id}/intents", tags=["Intents"])
 
 _USUAL = documented(401, 403, 404, 422, 429, 503)
+_WITH_BODY = {**_USUAL, **documented(*BODY)}
 
 
 class Intent(Answer):
@@ -73,7 +74,7 @@ async def list_intents(
     return [Intent.model_validate(intent) for intent in found]
 
 
-@router.put("", summary="Describe an intent", responses=_USUAL)
+@router.put("", summary="Describe an intent", responses=_WITH_BODY)
 async def describe_intent(
     services: ServicesOf,
     dataset_id: InPath,
@@ -86,7 +87,7 @@ async def describe_intent(
     return meaning
 
 
-@router.post("/rename", summary="Rename an intent", responses=_USUAL)
+@router.post("/rename", summary="Rename an intent", responses=_WITH_BODY)
 async def rename_intent(
     services: ServicesOf,
     dataset_id: InPath,
@@ -101,7 +102,7 @@ async def rename_intent(
     return await _relabel(services, dataset_id, [renaming.intent], renaming.to)
 
 
-@router.post("/merge", summary="Merge intents", responses=_USUAL)
+@router.post("/merge", summary="Merge intents", responses=_WITH_BODY)
 async def merge_intents(
     services: ServicesOf,
     dataset_id: InPath,

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from intentloop_admin.problems import documented
+from intentloop_admin.problems import BODY, documented
 from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, requires
@@ -31,7 +31,7 @@ class Received(Answer):
     new: int
 
 
-@router.post("/reports", summary="Report", responses=documented(401, 403, 413, 422, 429, 503))
+@router.post("/reports", summary="Report", responses=documented(*BODY, 401, 403, 422, 429, 503))
 async def report(
     services: ServicesOf, body: Reports, _: Annotated[Key, requires(Scope.INGEST, Where.NONE)]
 ) -> Received:

@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from intentloop_admin.problems import documented
 from intentloop_admin.promises import Figure, summarise
-from intentloop_admin.routes.dependencies import InQuery, ServicesOf
+from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
 from intentloop_schemas.event import DEFAULT_DATASET, Channel, DatasetId, Intent, Label
 from intentloop_sink.catalogue import StatisticsFilter
-from intentloop_sink.catalogue.edit import Words
+from intentloop_sink.catalogue.edit import Moment, Words
 from intentloop_sink.catalogue.statistics import Confidence
 
 router = APIRouter(prefix="/api/stats", tags=["Statistics"])
@@ -87,8 +87,8 @@ class StatisticsQuery(Words):
     intent: Intent | None = None
     channel: Channel | None = None
     model_version: Label | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
     def wanted(self) -> StatisticsFilter:
         """Return the conditions."""
@@ -99,6 +99,12 @@ class StatisticsQuery(Words):
             since=self.since,
             until=self.until,
         )
+
+
+class SummaryQuery(Words):
+    """Whose figures."""
+
+    dataset_id: DatasetId = DEFAULT_DATASET
 
 
 class WindowQuery(StatisticsQuery):
@@ -154,12 +160,12 @@ async def windows(
 
 @router.get("/summary", summary="The promises, and how they are kept", responses=_USUAL)
 async def summary(
-    services: ServicesOf, _: _Reader, dataset_id: InQuery = DEFAULT_DATASET
+    services: ServicesOf, query: Annotated[SummaryQuery, Query()], _: _Reader
 ) -> Summary:
     """Return the figures of the last 24 hours beside their targets.
 
     Latency and success come from what loggers report; without reports they are `not reported`.
     """
     since = datetime.now(UTC) - timedelta(days=1)
-    figures = await services.stores.read(lambda c: summarise(c, dataset_id, since))
-    return Summary(dataset_id=dataset_id, since=since, figures=figures)
+    figures = await services.stores.read(lambda c: summarise(c, query.dataset_id, since))
+    return Summary(dataset_id=query.dataset_id, since=since, figures=figures)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intentloop_admin import problems
 from intentloop_admin.problems import ProblemError, try_later
 from intentloop_admin.security.keyring import Keyring, KeysUnknownError
 from intentloop_admin.security.keys import Key
@@ -38,6 +38,7 @@ class Authentication:
         open_paths: Collection[str],
         browsable: Collection[str],
         is_page: Callable[[str], bool],
+        refusal: Callable[[Scope, ProblemError], Response],
     ) -> None:
         self._app = app
         self._keyring = keyring
@@ -46,6 +47,7 @@ class Authentication:
         self._open_paths = open_paths
         self._browsable = browsable
         self._is_page = is_page
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -65,7 +67,7 @@ class Authentication:
             if not may_go_on:
                 raise _too_often()
         except ProblemError as error:
-            await problems.response(error)(scope, receive, answer)
+            await self._refusal(scope, error)(scope, receive, answer)
         else:
             await self._app(scope, receive, answer)
 

@@ -10,6 +10,7 @@ from intentloop_sink.catalogue.datasets import Datasets
 from intentloop_sink.catalogue.examples import Examples
 from intentloop_sink.catalogue.intents import Intents
 from intentloop_sink.catalogue.keys import Keys
+from intentloop_sink.catalogue.pipeline import Pipeline
 from intentloop_sink.catalogue.reports import Reports
 from intentloop_sink.catalogue.sessions import Sessions
 from intentloop_sink.catalogue.statistics import Statistics
@@ -50,6 +51,11 @@ class Catalogue:
     def sessions(self) -> Sessions:
         """Sessions of people at the pages."""
         return Sessions(self.connection)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """What became of everything."""
+        return Pipeline(self.connection)
 
     @cached_property
     def keys(self) -> Keys:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 R_co = TypeVar("R_co", covariant=True)
+
+
+def _is_written_out(value: object) -> object:
+    """Take no number for a time: nobody could tell seconds from milliseconds."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("write a time as in ISO 8601, such as 2026-03-01T12:00:00Z")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Postgres knows no zone sixteen hours away."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_written_out), AfterValidator(_in_utc)]
+"""A time, written with its zone."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 class Words(BaseModel):

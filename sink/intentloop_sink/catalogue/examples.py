@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 from sqlalchemy import Connection, Row, Select, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -90,7 +90,7 @@ class ExampleChange(Words):
 
     intent: Intent | None = None
     """The right label; giving one is a review."""
-    reviewed: bool | None = None
+    reviewed: StrictBool | None = None
     """True: a person has looked at it. False: take that back."""
     add_tags: list[FreeTag] = Field([], max_length=20)
     remove_tags: list[FreeTag] = Field([], max_length=20)

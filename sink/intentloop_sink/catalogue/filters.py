@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import StringConstraints
 from sqlalchemy import Boolean, ColumnElement, Table, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement, literal
 
 from intentloop_schemas.event import Channel, Confidence, Intent, Label
-from intentloop_sink.catalogue.edit import Words
+from intentloop_sink.catalogue.edit import Moment, Words
 from intentloop_sink.encoding import NEEDS_REVIEW
 from intentloop_sink.tables import example
 
@@ -40,9 +40,9 @@ class ExampleFilter(Words):
     max_confidence: Confidence | None = None
     channel: Channel | None = None
     model_version: Label | None = None
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     """Not older than this."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """Older than this."""
 
     @property
@@ -86,8 +86,8 @@ class StatisticsFilter(Words):
     """What the model took the messages for."""
     channel: Channel | None = None
     model_version: Label | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
     def conditions(self, table: Table) -> Iterator[ColumnElement[bool]]:
         """Yield the conditions on the columns of a table of statistics."""

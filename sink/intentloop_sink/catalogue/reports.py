@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy import Connection, func, select
 
-from intentloop_sink.catalogue.edit import Edit, Words, insert_new
+from intentloop_sink.catalogue.edit import Edit, Moment, Words, insert_new
 from intentloop_sink.tables import logger_report
 
 LoggerId = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:@-]+$")
 ]
-Count = Annotated[int, Field(ge=0, le=2**62)]
+Count = Annotated[int, Field(ge=0, le=2**62, strict=True)]
 
 
 class LoggerReport(Words):
     """What one logger counted since its last report."""
 
     logger_id: LoggerId
-    reported_at: AwareDatetime
+    reported_at: Moment
     accepted: Count
     """Calls of log() that it took."""
     delivered: Count
