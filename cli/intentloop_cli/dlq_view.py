@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
-from intentloop_cli import masking
-from intentloop_schemas import DeadLetter, DeadLetterReason
+from intentloop_schemas import DeadLetter, DeadLetterReason, masking
 from intentloop_schemas.dead_letter import Place
 from intentloop_schemas.pii import mask_sender
 from intentloop_stream.letter_reader import Found

@@ -84,7 +84,7 @@ def test_a_threshold_is_suggested_where_the_model_begins_to_be_right() -> None:
 def test_a_distribution_does_not_drift_from_itself(counts: list[int]) -> None:
     found = drift(counts, counts)
     if found is not None:
-        assert found.index == pytest.approx(0)
+        assert found.psi == pytest.approx(0)
         assert found.verdict is Verdict.STABLE
 
 
@@ -92,7 +92,7 @@ def test_a_distribution_does_not_drift_from_itself(counts: list[int]) -> None:
 def test_drift_is_never_negative_and_says_its_counts(a: list[int], b: list[int]) -> None:
     found = drift(a, b)
     assert (found is None) or (
-        found.index >= 0 and (found.reference_count, found.current_count) == (sum(a), sum(b))
+        found.psi >= 0 and (found.reference_count, found.current_count) == (sum(a), sum(b))
     )
     if min(sum(a), sum(b)) < 100:
         assert found is None
@@ -109,7 +109,7 @@ def test_the_index_is_that_of_the_formula() -> None:
     """Two bins, 500:500 against 800:200, with half an event more in each."""
     found = drift([500, 500, *[0] * 18], [800, 200, *[0] * 18])
     assert found is not None
-    assert found.index == pytest.approx(0.3 * 0.4700 + 0.3 * 0.9163, rel=0.01)
+    assert found.psi == pytest.approx(0.3 * 0.4700 + 0.3 * 0.9163, rel=0.01)
 
 
 def test_a_planted_phrase_rises() -> None:
@@ -122,7 +122,7 @@ def test_a_planted_phrase_rises() -> None:
     found = rising_phrases(now, before)
 
     assert "diwali hamper" in found[0].phrase
-    assert (found[0].count, found[0].before) == (40, 0)
+    assert (found[0].messages, found[0].before) == (40, 0)
     assert len([f for f in found if "diwali" in f.phrase or "hamper" in f.phrase]) <= 3
 
 

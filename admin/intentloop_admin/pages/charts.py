@@ -97,8 +97,9 @@ class Plot:
         for value in _ticks(self.top):
             y = self._y(value)
             text = f"{value:.0%}" if self.percent else short(value)
-            yield f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+            line = f'x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"'
+            place = f'x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end"'
+            yield f'<line class="grid" {line}/><text class="tick" {place}>{text}</text>'
 
     def _add(self, svg: str) -> None:
         self.parts.append(Markup(svg))  # noqa: S704 - what is not a number is escaped
@@ -126,11 +127,10 @@ def ceiling(values: Iterable[float]) -> float:
 
 
 def short(number: float) -> str:
-    """Return a number in at most four characters or so: 950, 1.2k, 34k, 5M."""
+    """Return a number in four characters or so: 950, 1.25k, 34k, 5M."""
     for size, suffix in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
-            scaled = number / size
-            return f"{scaled:.1f}".rstrip("0").rstrip(".") + suffix if scaled < 10 else f"{scaled:.0f}{suffix}"  # noqa: PLR2004, E501
+            return f"{number / size:.3g}{suffix}"
     return f"{number:g}"
 
 

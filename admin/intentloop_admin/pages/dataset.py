@@ -208,11 +208,9 @@ def _examples(catalogue: Catalogue, dataset_id: str, wanted: PageWanted) -> dict
         following = {"cursor": str(page.next)} if page.next else None
         return {"examples": page.examples, "following": following}
     messages = Messages(catalogue.connection, dataset_id)
-    examples, more = messages.ranked(
-        wanted.filter, wanted.order, limit=PAGE, offset=wanted.offset
-    )
-    following = {"offset": wanted.offset + PAGE} if more else None
-    return {"examples": examples, "following": following}
+    examples, more = messages.ranked(wanted.filter, wanted.order, limit=PAGE, offset=wanted.offset)
+    beyond = {"offset": wanted.offset + PAGE} if more else None
+    return {"examples": examples, "following": beyond}
 
 
 def _cursor(text: str | None) -> Cursor | None:

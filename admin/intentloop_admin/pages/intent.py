@@ -107,7 +107,7 @@ def _page(
     total = _sum(catalogue, dataset_id, wanted, intent, wanted.start, wanted.end)
     length = min(wanted.end, span.until) - wanted.start
     reference = _sum(catalogue, dataset_id, wanted, intent, wanted.start - length, wanted.start)
-    page = {
+    page: dict[str, Any] = {
         "choices": statistics.choices(dataset_id, wanted.start, wanted.end),
         "total": total,
         "reference": reference,
@@ -171,7 +171,9 @@ def _counts(periods: Sequence[Period], span: Span) -> Plot:
     columns = _columns(periods, span)
     heights = [period.confidence.n if period else 0 for _, period in columns]
     plot = Plot("Messages over time", len(columns), ceiling(heights))
-    hints = [f"{start:{_form(span)}}: {n:,}" for (start, _), n in zip(columns, heights, strict=True)]
+    hints = [
+        f"{start:{_form(span)}}: {n:,}" for (start, _), n in zip(columns, heights, strict=True)
+    ]
     plot.bars(heights, "bar", hints)
     time_labels(plot, [start for start, _ in columns], _form(span))
     return plot
@@ -194,7 +196,12 @@ def _histogram(total: Confidence, reference: Confidence | None) -> Plot:
     now = [count / total.n for count in total.histogram]
     past = [count / reference.n for count in reference.histogram] if reference else []
     top = ceiling([*now, *past])
-    plot = Plot("Distribution of the confidence, now and in the reference", HISTOGRAM_BINS, top, percent=True)
+    plot = Plot(
+        "Distribution of the confidence, now and in the reference",
+        HISTOGRAM_BINS,
+        top,
+        percent=True,
+    )
     hints = [f"{i * 5} to {i * 5 + 5} %: {share:.1%}" for i, share in enumerate(now)]
     plot.bars(now, "bar", hints)
     if past:
@@ -207,6 +214,6 @@ def _histogram(total: Confidence, reference: Confidence | None) -> Plot:
 def _histogram_rows(
     total: Confidence, reference: Confidence | None
 ) -> list[tuple[str, int, int | str]]:
-    past: Sequence[int | str] = reference.histogram if reference else ["–"] * HISTOGRAM_BINS
+    past: Sequence[int | str] = reference.histogram if reference else ["none"] * HISTOGRAM_BINS
     pairs = zip(total.histogram, past, strict=True)
     return [(f"{i * 5}-{i * 5 + 5} %", now, before) for i, (now, before) in enumerate(pairs)]

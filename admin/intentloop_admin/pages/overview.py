@@ -148,22 +148,27 @@ def volume_chart(periods: Sequence[Period], wanted: Range) -> Plot:
 def confidence_chart(periods: Sequence[Period], wanted: Range) -> Plot:
     """Draw the mean confidence over time between its tenth and ninetieth percentile."""
     columns = _columns(periods, wanted)
-    plot = Plot("Mean confidence over time, with the middle 80 % of it", len(columns), 1, percent=True)
+    plot = Plot(
+        "Mean confidence over time, with the middle 80 % of it", len(columns), 1, percent=True
+    )
     edges = [(i + 0.5, p.confidence.quantile(0.1), p.confidence.quantile(0.9))
              for i, (_, p) in enumerate(columns) if p]  # fmt: skip
     plot.band(edges, "band")
-    plot.line(((i + 0.5, p.confidence.mean if p else None) for i, (_, p) in enumerate(columns)), "line")
+    plot.line(
+        ((i + 0.5, p.confidence.mean if p else None) for i, (_, p) in enumerate(columns)), "line"
+    )
     time_labels(plot, [start for start, _ in columns], time_form(wanted.width))
     return plot
 
 
 def confidence_rows(periods: Sequence[Period]) -> list[tuple[str, str, str, str]]:
     """Return the numbers of the chart of confidence."""
-    shown = ((p.start, p.confidence) for p in periods)
-    return [
-        (f"{start:%Y-%m-%d %H:%M:%S}", *(f"{v:.3f}" for v in (c.mean, c.quantile(0.1), c.quantile(0.9))))
-        for start, c in shown
-    ]
+    return [(f"{p.start:%Y-%m-%d %H:%M:%S}", *_confidences(p)) for p in periods]
+
+
+def _confidences(period: Period) -> tuple[str, str, str]:
+    sums = period.confidence
+    return f"{sums.mean:.3f}", f"{sums.quantile(0.1):.3f}", f"{sums.quantile(0.9):.3f}"
 
 
 def time_form(width: timedelta) -> str:
@@ -171,9 +176,7 @@ def time_form(width: timedelta) -> str:
     return "%d %b" if width >= _DAY else "%d %b %H:%M"
 
 
-def _columns(
-    periods: Sequence[Period], wanted: Range
-) -> list[tuple[datetime, Period | None]]:
+def _columns(periods: Sequence[Period], wanted: Range) -> list[tuple[datetime, Period | None]]:
     """Return every stretch of the range up to now, those in which nothing happened too."""
     known = {period.start: period for period in periods}
     end = min(wanted.end, datetime.now(UTC))

@@ -27,6 +27,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_UNKNOWN = "\N{EN DASH}"
 _ASSETS = files(__package__) / "assets"
 
 
@@ -83,15 +84,19 @@ def shown_sender(sender: str, key: Key) -> str:
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{share:.{digits}%}"
+    return _UNKNOWN if share is None else f"{share:.{digits}%}"
 
 
 def _count(number: float | None) -> str:
-    return "–" if number is None else f"{number:,.0f}"
+    return _UNKNOWN if number is None else f"{number:,.0f}"
 
 
 def _when(time: datetime | None) -> str:
     return "never" if time is None else time.astimezone(UTC).strftime("%d %b %Y %H:%M:%S")
+
+
+def _epoch(milliseconds: int) -> str:
+    return _when(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 def _ago(time: datetime | None) -> str:
@@ -120,7 +125,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "count": _count, "short": short, "when": _when,
-                            "ago": _ago, "plain": _plain}  # fmt: skip
+                            "ago": _ago, "epoch": _epoch, "plain": _plain}  # fmt: skip
     environment.globals |= {
         "assets": ASSETS,
         "address": address,

@@ -268,7 +268,9 @@ async def _of_dataset(services: Services, cards: Sequence[str], dataset_id: str)
         lambda c: ReviewQueue(c.connection).of_dataset(dataset_id, cards)
     )
     if not known:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "There is no such card any more; go on with the next.")
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "There is no such card any more; go on with the next."
+        )
     return known
 
 

@@ -291,7 +291,7 @@ def _row(entry: Entry, file: str) -> tuple[Any, ...]:
         "currentStep": event.current_step,
         "alternatives": None
         if alternatives is None
-        else _json(alternative.model_dump() for alternative in alternatives),
+        else _json({"intent": a.intent, "confidence": a.confidence} for a in alternatives),
         "late": entry.late,
         "file": file,
     }

@@ -26,16 +26,16 @@ class Verdict(StrEnum):
 class Drift(NamedTuple):
     """The population stability index, and from how many events it comes."""
 
-    index: float
+    psi: float
     reference_count: int
     current_count: int
 
     @property
     def verdict(self) -> Verdict:
         """Below 0.1 nothing happened, from 0.25 on much did (Siddiqi 2006, chapter 9)."""
-        if self.index < _MODERATE:
+        if self.psi < _MODERATE:
             return Verdict.STABLE
-        return Verdict.MODERATE if self.index < _LARGE else Verdict.LARGE
+        return Verdict.MODERATE if self.psi < _LARGE else Verdict.LARGE
 
 
 def drift(reference: Sequence[int], current: Sequence[int]) -> Drift | None:

@@ -70,7 +70,7 @@ class Step(NamedTuple):
     """How sure the model was at a step of the dialogue."""
 
     name: str
-    count: int
+    n: int
     mean_confidence: float
     p10: float
 

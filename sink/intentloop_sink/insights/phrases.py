@@ -21,7 +21,7 @@ class RisingPhrase(NamedTuple):
     """A phrase, in how many messages it was, and how many times as frequent it has become."""
 
     phrase: str
-    count: int
+    messages: int
     before: int
     growth: float
     """Against one message more than there were before, so that a new phrase has a growth too."""
@@ -100,4 +100,4 @@ def _without_parts(found: Sequence[RisingPhrase]) -> list[RisingPhrase]:
 
 def _is_part(one: RisingPhrase, other: RisingPhrase) -> bool:
     is_inside = f" {one.phrase} " in f" {other.phrase} "
-    return is_inside and other.count >= _SAME_SHARE * one.count
+    return is_inside and other.messages >= _SAME_SHARE * one.messages

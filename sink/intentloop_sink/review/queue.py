@@ -198,10 +198,11 @@ class ReviewQueue:
 
     def view(self, card_id: str) -> CardView | None:
         """Return a card and what surrounds its newest message; None when there is none."""
-        row = self.connection.execute(_CARD, {"card": card_id}).first()
+        row = self.connection.execute(_CARD, {"card": card_id}).mappings().first()
         if row is None:
             return None
-        card = Card(row[0], Queue(row[1]), *row[2:10], State(row[10]), *row[11:])
+        kinds = {"queue": Queue(row["queue"]), "state": State(row["state"])}
+        card = Card(**{**row, **kinds})
         sample = Examples(self.connection).one(card.dataset_id, card.sample_id)
         if sample is None:
             return None
