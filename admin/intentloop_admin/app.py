@@ -144,6 +144,7 @@ def _add_layers(app: FastAPI, services: Services) -> None:
         policies=documentation.POLICIES,
         quiet=health.OPEN_PATHS,
         is_partial=lambda: services.stores.is_partial,
+        refusal=refusal,
     )
 
 

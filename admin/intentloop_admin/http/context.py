@@ -11,10 +11,11 @@ from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intentloop_admin import problems
 from intentloop_admin.metrics import Metrics
+from intentloop_admin.problems import ProblemError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -48,12 +49,14 @@ class RequestContext:
         policies: Mapping[str, str],
         quiet: Collection[str],
         is_partial: Callable[[], bool],
+        refusal: Callable[[Scope, ProblemError], Response],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._policies = policies
         self._quiet = quiet
         self._is_partial = is_partial
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -80,7 +83,7 @@ class RequestContext:
                     "request_failed", error=type(error).__name__, trace=_trace(error)
                 )
                 if not status:
-                    await _apologise(request_id)(scope, receive, answer)
+                    await self._refusal(scope, _apology(request_id))(scope, receive, answer)
             finally:
                 self._tell(scope, status, time.perf_counter() - started)
 
@@ -115,12 +118,10 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _apologise(request_id: str) -> ASGIApp:
-    return problems.response(
-        problems.ProblemError(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            f"Something went wrong here; the server's log says what under {request_id}.",
-        )
+def _apology(request_id: str) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        f"Something went wrong here; the server's log says what under {request_id}.",
     )
 
 

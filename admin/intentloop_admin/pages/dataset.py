@@ -67,7 +67,7 @@ class Wanted(Words):
     @property
     def filter(self) -> ExampleFilter:
         """The same as conditions on examples."""
-        return ExampleFilter(**self.model_dump(exclude={"order"}))
+        return ExampleFilter(**self.model_dump(include=set(ExampleFilter.model_fields)))
 
     def query(self) -> dict[str, Any]:
         """Return what of it goes into a URL."""
