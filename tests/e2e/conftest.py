@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,32 +10,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from intentloop_admin.app import create_app
 from intentloop_admin.security.keys import create_key
 from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services
 from intentloop_devstack import PostgresServer
-from intentloop_devstack.ports import free_port
 from intentloop_sink import PostgresSink, Stored, migrate
 from support import tables
 from support.api import configuration
 from support.batches import batch, entry, partition
+from support.browsers import FLAGS, find_browser, serving
 from support.week import store_week
 
 CONVERSATIONS = 2_500
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -79,12 +64,11 @@ class Site:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless browser for the whole run; without one, skips with the reason."""
-    names = filter(None, (os.environ.get("CHROMIUM"), *_BROWSERS))
-    path = next(filter(None, map(shutil.which, names)), None)
+    path = find_browser()
     if path is None:
         pytest.skip("no browser: `apt-get install chromium`, or name one in CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 
@@ -100,31 +84,9 @@ def site(
     migrate(url)
     store_week(url, CONVERSATIONS)
     services = Services(configuration(url, tmp_path_factory.mktemp("fallback")))
-    with _serving(services) as address:
+    with serving(services) as address:
         yield Site(address, url, services)
     tables.administer(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-class _serving:  # noqa: N801 - used as a function
-    """Run uvicorn in a thread of this process."""
-
-    def __init__(self, services: Services) -> None:
-        self.port = free_port()
-        config = uvicorn.Config(create_app(services), port=self.port, log_config=None)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-
-    def __enter__(self) -> str:
-        self.thread.start()
-        deadline = time.monotonic() + 20
-        while not self.server.started:
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.02)
-        return f"http://127.0.0.1:{self.port}"
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(20)
 
 
 @dataclass

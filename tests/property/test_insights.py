@@ -114,16 +114,16 @@ def test_the_index_is_that_of_the_formula() -> None:
 
 def test_a_planted_phrase_rises() -> None:
     chance = Random(1)
-    words = ["where", "is", "my", "order", "cancel", "please", "refund", "help"]
+    words = "where is my order cancel please refund help do you have the".split()
     before = [" ".join(chance.choices(words, k=4)) for _ in range(2_000)]
     now = [" ".join(chance.choices(words, k=4)) for _ in range(2_000)]
     now[::50] = ["do you have the Diwali hamper?"] * 40
 
     found = rising_phrases(now, before)
 
-    assert "diwali hamper" in found[0].phrase
+    assert found[0].phrase == "diwali hamper"
     assert (found[0].messages, found[0].before) == (40, 0)
-    assert len([f for f in found if "diwali" in f.phrase or "hamper" in f.phrase]) <= 3
+    assert len(found) == 1
 
 
 @given(st.lists(st.sampled_from(["yes", "no thanks", "where is it"]), max_size=60))

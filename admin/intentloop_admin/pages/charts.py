@@ -14,9 +14,9 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 720.0, 220.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 12.0, 10.0, 26.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 12.0, 12.0, 30.0
 _TICKS = 4
-_MAX_LABELS = 8
+_MAX_LABELS = 6
 _GAP = 0.18
 """Of a bar's width."""
 
@@ -78,11 +78,11 @@ class Plot:
             f"<title>{escape(hint)}</title></circle>"
         )
 
-    def label(self, x: float, text: str) -> None:
-        """Write below the x axis."""
+    def label(self, x: float, text: str, *, is_odd: bool = False) -> None:
+        """Write below the x axis; a narrow screen leaves the odd ones out."""
         anchor = "start" if x <= 0 else "end" if x >= self.columns else "middle"
         self._add(
-            f'<text class="tick" x="{self._x(x):.1f}" y="{HEIGHT - 8}" '
+            f'<text class="tick{" odd" if is_odd else ""}" x="{self._x(x):.1f}" y="{HEIGHT - 8}" '
             f'text-anchor="{anchor}">{escape(text)}</text>'
         )
 
@@ -117,8 +117,8 @@ class Plot:
 def time_labels(plot: Plot, times: Sequence[datetime], form: str) -> None:
     """Write some of the times below their columns, evenly."""
     step = max(1, ceil(len(times) / _MAX_LABELS))
-    for column in range(0, len(times), step):
-        plot.label(column + 0.5, times[column].strftime(form))
+    for number, column in enumerate(range(0, len(times), step)):
+        plot.label(column + 0.5, times[column].strftime(form), is_odd=number % 2 == 1)
 
 
 def ceiling(values: Iterable[float]) -> float:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from intentloop_admin.pages.charts import Plot, ceiling, time_labels
 from intentloop_admin.pages.forms import Range
-from intentloop_admin.pages.overview import confidence_rows
+from intentloop_admin.pages.overview import confidence_rows, draw_confidence
 from intentloop_admin.pages.rendering import render, shown_sender
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
@@ -182,12 +182,7 @@ def _counts(periods: Sequence[Period], span: Span) -> Plot:
 def _confidence(periods: Sequence[Period], span: Span) -> Plot:
     columns = _columns(periods, span)
     plot = Plot("Confidence over time", len(columns), 1, percent=True)
-    for column, (_, period) in enumerate(columns):
-        if period:
-            low, high = period.confidence.quantile(0.1), period.confidence.quantile(0.9)
-            plot.interval(column + 0.5, low, high, "interval")
-    means = ((i + 0.5, p.confidence.mean if p else None) for i, (_, p) in enumerate(columns))
-    plot.line(means, "line")
+    draw_confidence(plot, [period for _, period in columns])
     time_labels(plot, [start for start, _ in columns], _form(span))
     return plot
 

@@ -151,14 +151,16 @@ def confidence_chart(periods: Sequence[Period], wanted: Range) -> Plot:
     plot = Plot(
         "Mean confidence over time, with the middle 80 % of it", len(columns), 1, percent=True
     )
-    edges = [(i + 0.5, p.confidence.quantile(0.1), p.confidence.quantile(0.9))
-             for i, (_, p) in enumerate(columns) if p]  # fmt: skip
-    plot.band(edges, "band")
-    plot.line(
-        ((i + 0.5, p.confidence.mean if p else None) for i, (_, p) in enumerate(columns)), "line"
-    )
+    draw_confidence(plot, [period for _, period in columns])
     time_labels(plot, [start for start, _ in columns], time_form(wanted.width))
     return plot
+
+
+def draw_confidence(plot: Plot, columns: Sequence[Period | None]) -> None:
+    """Draw a mean for each column, and around it the middle 80 %."""
+    drawn = [(i + 0.5, period.confidence) for i, period in enumerate(columns) if period]
+    plot.band([(x, sums.quantile(0.1), sums.quantile(0.9)) for x, sums in drawn], "band")
+    plot.line(((i + 0.5, p.confidence.mean if p else None) for i, p in enumerate(columns)), "line")
 
 
 def confidence_rows(periods: Sequence[Period]) -> list[tuple[str, str, str, str]]:

@@ -10,11 +10,13 @@ from typing import NamedTuple
 from intentloop_sink.review.cards import normalise
 
 MAX_WORDS = 3
+MIN_WORD = 3
+"""Characters; phrases of shorter words alone ("is it") say nothing."""
 MIN_COUNT = 5
 MIN_GROWTH = 2.0
 SIGNIFICANT = 10.83
 """Of the chi-squared distribution with one degree of freedom, 0.1 % lies above."""
-_SAME_SHARE = 0.8
+_NEW_SHARE = 0.5
 
 
 class RisingPhrase(NamedTuple):
@@ -34,20 +36,22 @@ def rising_phrases(
 
     Surprise is the log-likelihood ratio of Dunning, "Accurate Methods for the Statistics of
     Surprise and Coincidence", Computational Linguistics 19 (1993); each message counts a phrase
-    once. Of phrases that always come together only the longest is told.
+    once. Of phrases that come in the same messages one is told: that of the rarest words.
     """
     now, before = _counts(current), _counts(reference)
-    found = []
+    risen = []
     for phrase, count in now.items():
         past = before[phrase]
         growth = _growth(count, len(current), past, len(reference))
-        if count < MIN_COUNT or growth < MIN_GROWTH:
-            continue
         surprise = log_likelihood_ratio(count, len(current), past, len(reference))
-        if surprise >= SIGNIFICANT:
-            found.append((surprise, RisingPhrase(" ".join(phrase), count, past, growth)))
-    found.sort(key=lambda item: (-item[0], -len(item[1].phrase), item[1].phrase))
-    return _without_parts([rising for _, rising in found])[:limit]
+        if not any(len(word) >= MIN_WORD for word in phrase):
+            continue
+        if count >= MIN_COUNT and growth >= MIN_GROWTH and surprise >= SIGNIFICANT:
+            commonest = max(before[(word,)] for word in phrase)
+            order = (-surprise, commonest, -len(phrase), phrase)
+            risen.append((order, phrase, RisingPhrase(" ".join(phrase), count, past, growth)))
+    ordered = [(phrase, rising) for _, phrase, rising in sorted(risen)]
+    return _of_different_messages(ordered, current, limit)
 
 
 def log_likelihood_ratio(count_a: int, total_a: int, count_b: int, total_b: int) -> float:
@@ -84,20 +88,21 @@ def _phrases(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for length in range(1, MAX_WORDS + 1):
         for first in range(len(words) - length + 1):
             phrase = tuple(words[first : first + length])
-            if any(len(word) > 2 for word in phrase):  # noqa: PLR2004 - "a", "to", "is" say nothing
-                yield phrase
+            yield phrase
 
 
-def _without_parts(found: Sequence[RisingPhrase]) -> list[RisingPhrase]:
-    """Leave out what is part of a longer phrase that is about as frequent."""
-    kept: list[RisingPhrase] = []
-    for one in sorted(found, key=lambda r: -len(r.phrase.split())):
-        if not any(_is_part(one, other) for other in kept):
-            kept.append(one)
-    order = {rising.phrase: place for place, rising in enumerate(found)}
-    return sorted(kept, key=lambda r: order[r.phrase])
-
-
-def _is_part(one: RisingPhrase, other: RisingPhrase) -> bool:
-    is_inside = f" {one.phrase} " in f" {other.phrase} "
-    return is_inside and other.messages >= _SAME_SHARE * one.messages
+def _of_different_messages(
+    ordered: Sequence[tuple[tuple[str, ...], RisingPhrase]], current: Sequence[str], limit: int
+) -> list[RisingPhrase]:
+    """Leave out phrases most of whose messages hold one that comes before."""
+    homes: dict[tuple[str, ...], set[int]] = {phrase: set() for phrase, _ in ordered}
+    for number, text in enumerate(current):
+        for phrase in homes.keys() & set(_phrases(normalise(text).split())):
+            homes[phrase].add(number)
+    told: list[RisingPhrase] = []
+    covered: set[int] = set()
+    for phrase, rising in ordered:
+        if len(homes[phrase] - covered) > _NEW_SHARE * len(homes[phrase]):
+            told.append(rising)
+            covered |= homes[phrase]
+    return told[:limit]

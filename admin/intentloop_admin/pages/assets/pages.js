@@ -56,8 +56,9 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
   const refresh = async () => {
     if (!document.hidden && !isPaused() && !part.contains(document.activeElement)) {
       try {
-        const answer = await fetch(part.dataset.refresh);
-        if (answer.redirected) location.reload();
+        const answer = await fetch(part.dataset.refresh, { headers: { Accept: "text/html" } });
+        // To the form: the session is over. The page itself knows the way back.
+        if (answer.redirected) return location.reload();
         if (answer.ok) part.innerHTML = await answer.text();
       } catch {
         part.innerHTML = '<p class="problem">The server does not answer; trying again.</p>';
