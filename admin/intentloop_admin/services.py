@@ -17,6 +17,7 @@ from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
 from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
+from intentloop_admin.recent import Recent
 from intentloop_admin.review_jobs import draw_audits, tend_queue
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
@@ -30,6 +31,9 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
 from intentloop_stream.settings import WorkerSettings
+
+_RECENT_SECONDS = 60.0
+"""How old what pages tell beside their figures may be: phrases, targets, growth, names."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +75,7 @@ class Services:
         self.rule = ReviewRule(configuration.worker.confidence_threshold)
         self.metrics = Metrics()
         self.accounts = Remembered()
+        self.recent = Recent(_RECENT_SECONDS)
         spool = configuration.spool
         self.spool = Spool(
             spool.folder,

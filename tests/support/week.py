@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -118,7 +119,8 @@ def _batch(entries: list[Entry]) -> Batch:
         first.offset,
         last.offset + 1,
         max(entry.event.timestamp for entry in entries),
-        first.timestamp,
+        # As if the worker had been there at once.
+        round(time.time() * 1000) - 3_000,
         ClosedBy.SIZE if len(entries) == _BATCH else ClosedBy.TIME,
         entries,
     )

@@ -48,10 +48,10 @@ async def show_audit(
     """Show what the audit has found."""
     require_database(services)
     since = datetime.now(UTC) - timedelta(days=DAYS)
-    audited, lengths = await services.stores.read(
+    audited, waiting = await services.stores.read(
         lambda c: (
             Audits(c.connection).since(wanted.dataset_id, since),
-            ReviewQueue(c.connection).lengths(wanted.dataset_id),
+            ReviewQueue(c.connection).length(wanted.dataset_id, Queue.AUDIT, State.OPEN),
         )
     )
     right = sum(one.is_right for one in audited)
@@ -71,7 +71,7 @@ async def show_audit(
         target=TARGET_PRECISION,
         min_judged=MIN_JUDGED,
         days=DAYS,
-        waiting=lengths.get((Queue.AUDIT, State.OPEN), 0),
+        waiting=waiting,
     )
 
 

@@ -14,7 +14,7 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 720.0, 220.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 12.0, 12.0, 30.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 12.0, 18.0, 30.0
 _TICKS = 4
 _MAX_LABELS = 6
 _GAP = 0.18

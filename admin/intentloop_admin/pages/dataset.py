@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -32,6 +33,7 @@ from intentloop_sink.catalogue import (
 )
 from intentloop_sink.catalogue.filters import Phrase, Tag
 from intentloop_sink.insights.messages import SCANNED, Messages, Order
+from intentloop_sink.insights.outline import Counts, Outline, outline
 
 PAGE = 50
 _GROWTH_DAYS = 30
@@ -127,7 +129,11 @@ async def show_dataset(
     _allow(wanted, key)
     dataset = await existing(services, dataset_id)
     now = datetime.now(UTC)
-    found = await services.stores.read(lambda c: _page(c, dataset_id, wanted, now))
+    growth = await services.recent.get(
+        ("growth", dataset_id),
+        lambda: services.stores.read(lambda c: _growth(c, dataset_id, now)),
+    )
+    found = await services.stores.read(lambda c: _examples(c, dataset_id, wanted))
     rows = [(example, shown_sender(example.sender, key)) for example in found.pop("examples")]
     training = None
     if services.training is not None and key.may(Scope.READ):
@@ -143,6 +149,9 @@ async def show_dataset(
         orders=list(Order),
         scanned=SCANNED,
         training=training,
+        growth=_growth_chart(growth.periods) if growth.periods else None,
+        growth_rows=[(f"{day:%Y-%m-%d}", counts.n) for day, counts in growth.periods.items()],
+        choices=growth.choices,
         **found,
     )
 
@@ -183,28 +192,26 @@ async def _delete(services: Any, dataset_id: str, action: Action, key: Key) -> s
     return f"{deleted.count:,} deleted{', more are left: do it again' * deleted.more}."
 
 
-def _page(
-    catalogue: Catalogue, dataset_id: str, wanted: PageWanted, now: datetime
-) -> dict[str, Any]:
-    days = StatisticsFilter(since=now - _GROWTH_DAYS * _DAY)
-    growth = catalogue.statistics.series(dataset_id, days, _DAY)
-    top = ceiling(day.confidence.n for day in growth)
-    plot = Plot("Messages stored a day", max(1, len(growth)), top)
-    hints = [f"{day.start:%d %b}: {day.confidence.n:,}" for day in growth]
-    plot.bars([day.confidence.n for day in growth], "bar", hints)
-    time_labels(plot, [day.start for day in growth], "%d %b")
-    return {
-        "growth": plot if growth else None,
-        "growth_rows": [(f"{day.start:%Y-%m-%d}", day.confidence.n) for day in growth],
-        "choices": catalogue.statistics.choices(dataset_id, now - _GROWTH_DAYS * _DAY, now),
-        **_examples(catalogue, dataset_id, wanted),
-    }
+def _growth(catalogue: Catalogue, dataset_id: str, now: datetime) -> Outline:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    since = midnight - (_GROWTH_DAYS - 1) * _DAY
+    return outline(catalogue, dataset_id, StatisticsFilter(), since, now, _DAY)
+
+
+def _growth_chart(days: Mapping[datetime, Counts]) -> Plot:
+    counts = [day.n for day in days.values()]
+    plot = Plot("Messages stored a day", max(1, len(counts)), ceiling(counts))
+    plot.bars(counts, "bar", [f"{day:%d %b}: {c.n:,}" for day, c in days.items()])
+    time_labels(plot, list(days), "%d %b")
+    return plot
 
 
 def _examples(catalogue: Catalogue, dataset_id: str, wanted: PageWanted) -> dict[str, Any]:
     if wanted.order is Order.NEWEST or catalogue.connection.dialect.name != "postgresql":
         before = _cursor(wanted.cursor)
-        page = catalogue.examples.page(dataset_id, wanted.filter, limit=PAGE, before=before)
+        page = catalogue.examples.page(
+            dataset_id, wanted.filter, limit=PAGE, before=before, max_scanned=SCANNED
+        )
         following = {"cursor": str(page.next)} if page.next else None
         return {"examples": page.examples, "following": following}
     messages = Messages(catalogue.connection, dataset_id)

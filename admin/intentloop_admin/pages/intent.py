@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from intentloop_admin.pages.charts import Plot, ceiling, time_labels
 from intentloop_admin.pages.forms import Range
-from intentloop_admin.pages.overview import confidence_rows, draw_confidence
 from intentloop_admin.pages.rendering import render, shown_sender
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
@@ -116,7 +115,7 @@ def _page(
         "counts": _counts(periods, span),
         "confidence": _confidence(periods, span),
         "rows": [(row[0], period.confidence.n, *row[1:])
-                 for row, period in zip(confidence_rows(periods), periods, strict=True)],
+                 for row, period in zip(_confidence_rows(periods), periods, strict=True)],
         "histogram": _histogram(total, reference) if total else None,
         "histogram_rows": _histogram_rows(total, reference) if total else [],
         "description": _description(catalogue, dataset_id, intent),
@@ -182,7 +181,7 @@ def _counts(periods: Sequence[Period], span: Span) -> Plot:
 def _confidence(periods: Sequence[Period], span: Span) -> Plot:
     columns = _columns(periods, span)
     plot = Plot("Confidence over time", len(columns), 1, percent=True)
-    draw_confidence(plot, [period for _, period in columns])
+    _draw_confidence(plot, [period for _, period in columns])
     time_labels(plot, [start for start, _ in columns], _form(span))
     return plot
 
@@ -212,3 +211,20 @@ def _histogram_rows(
     past: Sequence[int | str] = reference.histogram if reference else ["none"] * HISTOGRAM_BINS
     pairs = zip(total.histogram, past, strict=True)
     return [(f"{i * 5}-{i * 5 + 5} %", now, before) for i, (now, before) in enumerate(pairs)]
+
+
+def _draw_confidence(plot: Plot, columns: Sequence[Period | None]) -> None:
+    """Draw a mean for each column, and around it the middle 80 %."""
+    drawn = [(i + 0.5, period.confidence) for i, period in enumerate(columns) if period]
+    plot.band([(x, sums.quantile(0.1), sums.quantile(0.9)) for x, sums in drawn], "band")
+    plot.line(((i + 0.5, p.confidence.mean if p else None) for i, p in enumerate(columns)), "line")
+
+
+def _confidence_rows(periods: Sequence[Period]) -> list[tuple[str, str, str, str]]:
+    """Return the numbers of the chart of confidence."""
+    return [(f"{p.start:%Y-%m-%d %H:%M:%S}", *_confidences(p)) for p in periods]
+
+
+def _confidences(period: Period) -> tuple[str, str, str]:
+    sums = period.confidence
+    return f"{sums.mean:.3f}", f"{sums.quantile(0.1):.3f}", f"{sums.quantile(0.9):.3f}"

@@ -15,14 +15,15 @@ from intentloop_admin.pages.charts import Plot, ceiling, time_labels
 from intentloop_admin.pages.forms import Range
 from intentloop_admin.pages.rendering import render, shown_sender
 from intentloop_admin.problems import not_found
-from intentloop_admin.promises import Figure, summarise
+from intentloop_admin.promises import summarise
 from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.security.access import Where, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
-from intentloop_sink.catalogue import Catalogue, Dataset, ExampleFilter, StatisticsFilter
-from intentloop_sink.catalogue.statistics import Choices, IntentStatistics, Period
+from intentloop_sink.catalogue import Catalogue, Dataset, ExampleFilter
+from intentloop_sink.catalogue.statistics import Choices
 from intentloop_sink.insights.messages import Messages
+from intentloop_sink.insights.outline import Counts, Outline, outline
 from intentloop_sink.insights.phrases import RisingPhrase, rising_phrases
 
 _TOP_INTENTS = 15
@@ -31,6 +32,8 @@ _MIN_CHANGE = 5
 """Messages that an intent must have gained or lost to be news."""
 _TAIL = 12
 _DAY = timedelta(days=1)
+
+Column = tuple[datetime, Counts | None]
 
 router = APIRouter(include_in_schema=False)
 
@@ -60,31 +63,10 @@ class Rising:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that the page shows."""
+    """All that the page shows at once."""
 
     datasets: list[Dataset]
-    choices: Choices
-    periods: list[Period]
-    intents: list[IntentStatistics]
-    figures: list[Figure]
-    changes: list[Change]
-
-    @property
-    def count(self) -> int:
-        """Messages in the range."""
-        return sum(period.confidence.n for period in self.periods)
-
-    @property
-    def flagged_share(self) -> float | None:
-        """Share of them that the review rule flagged."""
-        flagged = sum(period.confidence.flagged for period in self.periods)
-        return flagged / self.count if self.count else None
-
-    @property
-    def mean_confidence(self) -> float | None:
-        """Their mean confidence."""
-        total = sum(period.confidence.sum_micros for period in self.periods)
-        return total / (1e6 * self.count) if self.count else None
+    outline: Outline
 
 
 @router.get("/")
@@ -96,25 +78,45 @@ async def overview(
 ) -> Response:
     """Show the first page."""
     now = datetime.now(UTC)
-    page, rising = await asyncio.gather(
-        services.stores.read(lambda c: _overview(c, wanted, key, now)),
-        services.stores.read(lambda c: _rising(c, wanted, now)),
+    page = await services.stores.read(lambda c: _overview(c, wanted, key))
+    end = min(now, wanted.end)
+    rising, changes, figures = await asyncio.gather(
+        services.recent.get(
+            ("rising", wanted.dataset_id, wanted.until),
+            lambda: services.stores.read(lambda c: _rising(c, wanted, end)),
+        ),
+        services.recent.get(
+            ("changes", wanted.dataset_id, wanted.until, wanted.channel, wanted.model_version),
+            lambda: services.stores.read(lambda c: _changes(c, wanted, end)),
+        ),
+        services.recent.get(
+            ("figures", wanted.dataset_id),
+            lambda: services.stores.read(lambda c: summarise(c, wanted.dataset_id, now - _DAY)),
+        ),
     )
+    columns = _columns(page.outline, wanted)
     return render(
         request,
         "overview.html",
         wanted=wanted,
         page=page,
+        total=page.outline.total,
         rising=rising,
-        top=page.intents[:_TOP_INTENTS],
-        volume=volume_chart(page.periods, wanted),
-        volume_rows=[(f"{p.start:%Y-%m-%d %H:%M}", p.confidence.n, p.confidence.flagged)
-                     for p in page.periods],
-        confidence=confidence_chart(page.periods, wanted),
-        confidence_rows=confidence_rows(page.periods),
-        tail_query={"datasetId": wanted.dataset_id, "channel": wanted.channel,
-                    "modelVersion": wanted.model_version},
-    )  # fmt: skip
+        changes=changes,
+        figures=figures,
+        top=list(page.outline.intents.items())[:_TOP_INTENTS],
+        volume=_volume_chart(columns, wanted),
+        confidence=_confidence_chart(columns, wanted),
+        rows=[
+            (f"{start:%Y-%m-%d %H:%M}", c.n, c.flagged, f"{c.mean:.3f}", f"{c.flagged_share:.3f}")
+            for start, c in page.outline.periods.items()
+        ],
+        tail_query={
+            "datasetId": wanted.dataset_id,
+            "channel": wanted.channel,
+            "modelVersion": wanted.model_version,
+        },
+    )
 
 
 @router.get("/tail")
@@ -133,44 +135,28 @@ async def tail(
     return render(request, "tail.html", rows=rows, dataset_id=wanted.dataset_id)
 
 
-def volume_chart(periods: Sequence[Period], wanted: Range) -> Plot:
-    """Draw messages over time, and those of them that are flagged."""
-    counts = _columns(periods, wanted)
-    top = ceiling(p.confidence.n if p else 0 for _, p in counts)
-    plot = Plot("Messages over time, and how many of them are flagged", len(counts), top)
-    hints = [_volume_hint(start, period, wanted) for start, period in counts]
-    plot.bars([p.confidence.n if p else 0 for _, p in counts], "bar", hints)
-    plot.bars([p.confidence.flagged if p else 0 for _, p in counts], "bar flagged", hints)
-    time_labels(plot, [start for start, _ in counts], time_form(wanted.width))
+def _volume_chart(columns: Sequence[Column], wanted: Range) -> Plot:
+    counts = [counts or Counts(0, 0, 0) for _, counts in columns]
+    top = ceiling(c.n for c in counts)
+    plot = Plot("Messages over time, and how many of them are flagged", len(columns), top)
+    form = time_form(wanted.width)
+    hints = [
+        f"{start:{form}}: {c.n:,} messages, {c.flagged:,} flagged"
+        for (start, _), c in zip(columns, counts, strict=True)
+    ]
+    plot.bars([c.n for c in counts], "bar", hints)
+    plot.bars([c.flagged for c in counts], "bar flagged", hints)
+    time_labels(plot, [start for start, _ in columns], form)
     return plot
 
 
-def confidence_chart(periods: Sequence[Period], wanted: Range) -> Plot:
-    """Draw the mean confidence over time between its tenth and ninetieth percentile."""
-    columns = _columns(periods, wanted)
-    plot = Plot(
-        "Mean confidence over time, with the middle 80 % of it", len(columns), 1, percent=True
-    )
-    draw_confidence(plot, [period for _, period in columns])
+def _confidence_chart(columns: Sequence[Column], wanted: Range) -> Plot:
+    plot = Plot("Mean confidence and flagged share over time", len(columns), 1, percent=True)
+    plot.line(((i + 0.5, c.mean if c else None) for i, (_, c) in enumerate(columns)), "line")
+    shares = ((i + 0.5, c.flagged_share if c else None) for i, (_, c) in enumerate(columns))
+    plot.line(shares, "line flagged")
     time_labels(plot, [start for start, _ in columns], time_form(wanted.width))
     return plot
-
-
-def draw_confidence(plot: Plot, columns: Sequence[Period | None]) -> None:
-    """Draw a mean for each column, and around it the middle 80 %."""
-    drawn = [(i + 0.5, period.confidence) for i, period in enumerate(columns) if period]
-    plot.band([(x, sums.quantile(0.1), sums.quantile(0.9)) for x, sums in drawn], "band")
-    plot.line(((i + 0.5, p.confidence.mean if p else None) for i, p in enumerate(columns)), "line")
-
-
-def confidence_rows(periods: Sequence[Period]) -> list[tuple[str, str, str, str]]:
-    """Return the numbers of the chart of confidence."""
-    return [(f"{p.start:%Y-%m-%d %H:%M:%S}", *_confidences(p)) for p in periods]
-
-
-def _confidences(period: Period) -> tuple[str, str, str]:
-    sums = period.confidence
-    return f"{sums.mean:.3f}", f"{sums.quantile(0.1):.3f}", f"{sums.quantile(0.9):.3f}"
 
 
 def time_form(width: timedelta) -> str:
@@ -178,57 +164,50 @@ def time_form(width: timedelta) -> str:
     return "%d %b" if width >= _DAY else "%d %b %H:%M"
 
 
-def _columns(periods: Sequence[Period], wanted: Range) -> list[tuple[datetime, Period | None]]:
+def _columns(found: Outline, wanted: Range) -> list[Column]:
     """Return every stretch of the range up to now, those in which nothing happened too."""
-    known = {period.start: period for period in periods}
     end = min(wanted.end, datetime.now(UTC))
     count = max(1, -((wanted.start - end) // wanted.width))
     starts = [wanted.start + i * wanted.width for i in range(count)]
-    return [(start, known.get(start)) for start in starts]
+    return [(start, found.periods.get(start)) for start in starts]
 
 
-def _volume_hint(start: datetime, period: Period | None, wanted: Range) -> str:
-    when = start.strftime(time_form(wanted.width))
-    if period is None:
-        return f"{when}: none"
-    return f"{when}: {period.confidence.n:,} messages, {period.confidence.flagged:,} flagged"
-
-
-def _overview(catalogue: Catalogue, wanted: Range, key: Key, now: datetime) -> Overview:
+def _overview(catalogue: Catalogue, wanted: Range, key: Key) -> Overview:
     if not (datasets := catalogue.datasets.all(key.datasets)):
-        return Overview([], Choices([], []), [], [], [], [])
+        return Overview([], Outline({}, {}, Choices([], [])))
     if wanted.dataset_id not in {dataset.id for dataset in datasets}:
         raise not_found(f"dataset {wanted.dataset_id}", "choose one of those on the first page")
-    statistics, dataset = catalogue.statistics, wanted.dataset_id
-    return Overview(
-        datasets,
-        statistics.choices(dataset, wanted.start, wanted.end),
-        statistics.series(dataset, wanted.statistics(), wanted.width),
-        statistics.intents(dataset, wanted.statistics()),
-        summarise(catalogue, dataset, now - _DAY),
-        _changes(catalogue, wanted, min(now, wanted.end)),
+    found = outline(
+        catalogue,
+        wanted.dataset_id,
+        wanted.statistics(),
+        wanted.start,
+        wanted.end,
+        wanted.width,
     )
+    return Overview(datasets, found)
 
 
 def _changes(catalogue: Catalogue, wanted: Range, now: datetime) -> list[Change]:
-    today = _counts(catalogue, wanted.dataset_id, wanted.statistics(since=now - _DAY, until=now))
-    before = wanted.statistics(since=now - 2 * _DAY, until=now - _DAY)
-    yesterday = _counts(catalogue, wanted.dataset_id, before)
+    today = _intents(catalogue, wanted, now - _DAY, now)
+    yesterday = _intents(catalogue, wanted, now - 2 * _DAY, now - _DAY)
     changes = [Change(i, today.get(i, 0), yesterday.get(i, 0)) for i in today.keys() | yesterday]
     news = [change for change in changes if abs(change.difference) >= _MIN_CHANGE]
     return sorted(news, key=lambda c: (-abs(c.difference), c.intent))[:_TOP_CHANGES]
 
 
-def _counts(catalogue: Catalogue, dataset_id: str, wanted: StatisticsFilter) -> dict[str, int]:
-    return {i.intent: i.confidence.n for i in catalogue.statistics.intents(dataset_id, wanted)}
+def _intents(
+    catalogue: Catalogue, wanted: Range, since: datetime, until: datetime
+) -> dict[str, int]:
+    found = outline(catalogue, wanted.dataset_id, wanted.statistics(), since, until, until - since)
+    return {intent: counts.n for intent, counts in found.intents.items()}
 
 
-def _rising(catalogue: Catalogue, wanted: Range, now: datetime) -> Rising | None:
+def _rising(catalogue: Catalogue, wanted: Range, end: datetime) -> Rising | None:
     """Compare the messages of the last 24 hours with those of the 24 before; None from files."""
     if catalogue.connection.dialect.name != "postgresql":
         return None
     messages = Messages(catalogue.connection, wanted.dataset_id)
-    end = min(now, wanted.end)
     current = messages.texts(end - _DAY, end)
     reference = messages.texts(end - 2 * _DAY, end - _DAY)
     phrases = rising_phrases(current.texts, reference.texts)

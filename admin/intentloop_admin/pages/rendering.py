@@ -110,6 +110,13 @@ def _ago(time: datetime | None) -> str:
     return "just now"
 
 
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _plain(name: str) -> str:
     """Return a name of the code as words: `callsSavedByBatching`, `low_confidence`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
@@ -125,7 +132,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "count": _count, "short": short, "when": _when,
-                            "ago": _ago, "epoch": _epoch, "plain": _plain}  # fmt: skip
+                            "ago": _ago, "epoch": _epoch, "duration": _duration, "plain": _plain}  # fmt: skip
     environment.globals |= {
         "assets": ASSETS,
         "address": address,

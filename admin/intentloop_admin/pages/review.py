@@ -24,6 +24,7 @@ from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services
 from intentloop_schemas.event import DEFAULT_DATASET, DatasetId, Intent
 from intentloop_sink.catalogue import Catalogue
+from intentloop_sink.catalogue.intents import Intent as IntentOfDataset
 from intentloop_sink.review import (
     Card,
     Decide,
@@ -37,6 +38,7 @@ from intentloop_sink.review import (
     Verdict,
     normalise,
 )
+from intentloop_sink.review.queue import MAX_LENGTH
 
 DAILY_GOAL = 200
 SIMILARITY = 80
@@ -142,9 +144,13 @@ async def show_card(
             reviewer=key.id,
         )
     )
-    found = await services.stores.read(lambda c: _page(c, card_id, wanted, session, key))
-    return render(request, "review.html", notice=_NOTICES.get(notice or ""), goal=DAILY_GOAL,
-                  dataset_id=wanted.dataset_id, chosen=wanted.queue, **found)  # fmt: skip
+    intents = await services.recent.get(
+        ("intents", wanted.dataset_id),
+        lambda: services.stores.read(lambda c: c.intents.all(wanted.dataset_id)),
+    )
+    found = await services.stores.read(lambda c: _page(c, card_id, wanted, session, key, intents))
+    return render(request, "review.html", notice=_NOTICES.get(notice or ""), goal=DAILY_GOAL, max_length=MAX_LENGTH,
+                  dataset_id=wanted.dataset_id, chosen=wanted.queue, intents=intents, **found)  # fmt: skip
 
 
 @router.post("/review/decide")
@@ -229,27 +235,30 @@ def near_duplicates(text: str, others: dict[str, str]) -> list[Similar]:
 
 
 def _page(
-    catalogue: Catalogue, card_id: str | None, wanted: Choice, session: str, key: Key
+    catalogue: Catalogue,
+    card_id: str | None,
+    wanted: Choice,
+    session: str,
+    key: Key,
+    intents: Sequence[IntentOfDataset],
 ) -> dict[str, Any]:
     queue = ReviewQueue(catalogue.connection)
-    lengths = queue.lengths(wanted.dataset_id)
-    tabs = [TabLink(tab, _LABELS[tab], lengths.get(tab.place, 0)) for tab in Tab]
+    lengths = {tab: queue.length(wanted.dataset_id, *tab.place) for tab in Tab}
+    tabs = [TabLink(tab, _LABELS[tab], length) for tab, length in lengths.items()]
     page = {
         "tabs": tabs,
-        "waiting": lengths.get(wanted.queue.place, 0),
+        "waiting": lengths[wanted.queue],
         "done": Decisions(catalogue.connection).count(key.id, _today()),
         "view": None,
     }
     view = queue.view(card_id) if card_id else None
     if view is None:
         return page
-    intents = catalogue.intents.all(wanted.dataset_id)
     descriptions = {intent.name: intent.description for intent in intents}
     card, now = view.card, datetime.now(UTC)
     beside = queue.texts_beside(card, session, now, _COMPARED)
     return page | {
         "view": view,
-        "intents": intents,
         "description": descriptions.get(card.predicted_intent, ""),
         "others": _guesses(view.sample.alternatives or (), card),
         "similar": near_duplicates(card.text, beside),

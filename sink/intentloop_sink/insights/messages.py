@@ -15,7 +15,7 @@ from intentloop_sink.catalogue.examples import Example, newest_examples
 from intentloop_sink.catalogue.filters import ExampleFilter
 from intentloop_sink.review.audit import draw
 
-SAMPLE = 3_000
+SAMPLE = 2_000
 """Messages that phrases are counted in; of a day with more it is a sample of runs of messages."""
 _RUN = 25
 SCANNED = 20_000

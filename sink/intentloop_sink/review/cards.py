@@ -55,15 +55,22 @@ def normalise(text: str) -> str:
     Digits stay: "1" and "2" are different answers to a menu.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    words = "".join(_kept(character) for character in folded).split()
+    words = folded.translate(_kept).split()
     return " ".join(words or folded.split())
 
 
-def _kept(character: str) -> str:
-    if character in _APOSTROPHES:
-        return ""
-    # Letters with all their marks (Devanagari vowels are marks), and digits.
-    return character if unicodedata.category(character)[0] in "LMN" else " "
+class _Kept(dict[int, str]):
+    """What each character becomes; there are few, so they are remembered."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        # Letters with all their marks (Devanagari vowels are marks), and digits.
+        is_kept = unicodedata.category(character)[0] in "LMN"
+        self[code] = "" if character in _APOSTROPHES else character if is_kept else " "
+        return self[code]
+
+
+_kept = _Kept()
 
 
 def card_id(dataset_id: str, normalised_text: str, step: str) -> str:

@@ -18,6 +18,7 @@ LEASE = timedelta(minutes=10)
 """How long a card is kept from others after a browser was shown it."""
 CONTEXT = timedelta(hours=1)
 """How far from a message its neighbours are looked for."""
+MAX_LENGTH = 10_000
 _CONTEXT_SCANNED = 5_000
 _SEEN_COPIES = 200
 
@@ -93,9 +94,11 @@ _OF_DATASET = text("""
 SELECT id FROM review_card WHERE dataset_id = :dataset AND id = ANY(:cards) ORDER BY id
 """)
 
-_LENGTHS = text("""
-SELECT queue, state, count(*) FROM review_card
-WHERE dataset_id = :dataset AND state = ANY (ARRAY['open', 'unsure']) GROUP BY queue, state
+_LENGTH = text("""
+SELECT count(*) FROM (
+  SELECT 1 FROM review_card
+  WHERE dataset_id = :dataset AND queue = :queue AND state = :state
+    AND state = ANY (ARRAY['open', 'unsure']) LIMIT :limit) AS waiting
 """)
 
 _TEXTS = text("""
@@ -222,10 +225,10 @@ class ReviewQueue:
         wanted = {"dataset": dataset_id, "cards": list(card_ids)}
         return list(self.connection.execute(_OF_DATASET, wanted).scalars())
 
-    def lengths(self, dataset_id: str) -> dict[tuple[Queue, State], int]:
-        """Return how many cards wait in each queue."""
-        rows = self.connection.execute(_LENGTHS, {"dataset": dataset_id})
-        return {(Queue(queue), State(state)): count for queue, state, count in rows}
+    def length(self, dataset_id: str, queue: Queue, state: State) -> int:
+        """Return how many cards wait; nobody needs to know more than `MAX_LENGTH`."""
+        wanted = {"dataset": dataset_id, "queue": queue, "state": state, "limit": MAX_LENGTH}
+        return int(self.connection.execute(_LENGTH, wanted).scalar_one())
 
     def texts_beside(self, card: Card, session: str, at: datetime, limit: int) -> dict[str, str]:
         """Return the texts of other waiting cards of the same step, the most urgent first."""
