@@ -114,20 +114,7 @@ def test_the_index_is_that_of_the_formula() -> None:
 
 def test_a_planted_phrase_rises() -> None:
     chance = Random(1)
-    words = [
-        "where",
-        "is",
-        "my",
-        "order",
-        "cancel",
-        "please",
-        "refund",
-        "help",
-        "do",
-        "you",
-        "have",
-        "the",
-    ]
+    words = ["where", "is", "my", "order", "please", "refund", "do", "you", "have", "the"]
     before = [" ".join(chance.choices(words, k=4)) for _ in range(2_000)]
     now = [" ".join(chance.choices(words, k=4)) for _ in range(2_000)]
     now[::50] = ["do you have the Diwali hamper?"] * 40

@@ -15,7 +15,6 @@ from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from intentloop_admin.pages.charts import short
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
 from intentloop_schemas.pii import mask_sender
@@ -131,8 +130,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "count": _count, "short": short, "when": _when,
-                            "ago": _ago, "epoch": _epoch, "duration": _duration, "plain": _plain}  # fmt: skip
+    environment.filters |= {
+        "percent": _percent,
+        "count": _count,
+        "when": _when,
+        "ago": _ago,
+        "epoch": _epoch,
+        "duration": _duration,
+        "plain": _plain,
+    }
     environment.globals |= {
         "assets": ASSETS,
         "address": address,

@@ -149,8 +149,17 @@ async def show_card(
         lambda: services.stores.read(lambda c: c.intents.all(wanted.dataset_id)),
     )
     found = await services.stores.read(lambda c: _page(c, card_id, wanted, session, key, intents))
-    return render(request, "review.html", notice=_NOTICES.get(notice or ""), goal=DAILY_GOAL, max_length=MAX_LENGTH,
-                  dataset_id=wanted.dataset_id, chosen=wanted.queue, intents=intents, **found)  # fmt: skip
+    return render(
+        request,
+        "review.html",
+        notice=_NOTICES.get(notice or ""),
+        goal=DAILY_GOAL,
+        max_length=MAX_LENGTH,
+        dataset_id=wanted.dataset_id,
+        chosen=wanted.queue,
+        intents=intents,
+        **found,
+    )
 
 
 @router.post("/review/decide")
