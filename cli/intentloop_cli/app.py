@@ -11,7 +11,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, keys
+from intentloop_cli import configuration, dlq, doctor, keys, trace
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -130,6 +130,9 @@ def diagnose() -> None:
     out.print(doctor.table(findings))
     if any(not finding.well for finding in findings):
         raise typer.Exit(FAILURE)
+
+
+app.command("trace")(trace.trace)
 
 
 @app.command()

@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 from intentloop_sink.catalogue.catalogue import Catalogue
 from intentloop_sink.catalogue.datasets import CreateDataset, DeleteDataset, RenameDataset
 from intentloop_sink.catalogue.edit import Edit
-from intentloop_sink.catalogue.examples import BulkChange, ChangeExample, DeleteExamples
+from intentloop_sink.catalogue.examples import (
+    BulkChange,
+    ChangeExample,
+    ChangeListed,
+    DeleteExamples,
+)
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
 from intentloop_sink.catalogue.journal import Journal
@@ -25,6 +30,7 @@ KINDS: dict[str, type[Edit[Any]]] = {
         AddReports,
         BulkChange,
         ChangeExample,
+        ChangeListed,
         CreateDataset,
         DeleteDataset,
         DeleteExamples,
