@@ -17,8 +17,11 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.masking import masked_text
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.catalogue import Example
+from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.connection import session
+from intentloop_sink.encoding import NEEDS_REVIEW
 from intentloop_sink.insights.whereabouts import StoredBatch, Whereabouts, spooled
+from intentloop_sink.review.settling import REJECTED
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.event_search import EventSearch, LogPlace
 from intentloop_stream.letter_reader import Found, TopicMissingError
@@ -102,9 +105,7 @@ def _example(example: Example) -> str:
     labels = example.predicted_intent
     if example.intent != example.predicted_intent:
         labels = f"{example.intent}, predicted {example.predicted_intent}"
-    states = [
-        tag for tag in example.tags if not tag.startswith(("confidence:", "source:", "timestamp:"))
-    ]
+    states = [tag for tag in (NEEDS_REVIEW, REVIEWED, REJECTED) if tag in example.tags]
     return f"as {example.id}: {labels}, {example.confidence:.1%}{', '.join(['', *states])}"
 
 

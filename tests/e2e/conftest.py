@@ -23,7 +23,7 @@ from support.batches import batch, entry, partition
 from support.browsers import FLAGS, find_browser, serving
 from support.week import store_week
 
-CONVERSATIONS = 2_500
+CONVERSATIONS = 1_500
 
 
 @dataclass
