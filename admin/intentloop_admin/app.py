@@ -67,7 +67,8 @@ ROUTERS = (
 """All that the API can do; each module under `routes/` is one resource."""
 
 
-_OPEN_ROUTES = health.OPEN_PATHS | sign_in.OPEN_ROUTES
+OPEN_ROUTES = health.OPEN_PATHS | sign_in.OPEN_ROUTES
+"""All that asks nothing of a key."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -153,7 +154,7 @@ def require_guarded(router: APIRouter) -> None:
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise RuntimeError(f"{route} is not a plain route: list its router in ROUTERS")  # noqa: TRY004 - the programmer's error, not a caller's
-        if requirement(route) is None and route.path not in _OPEN_ROUTES:
+        if requirement(route) is None and route.path not in OPEN_ROUTES:
             raise RuntimeError(f"{route.path} asks for no scope: add `requires(...)` to it")
 
 

@@ -37,6 +37,8 @@ from intentloop_sink.insights.outline import Counts, Outline, outline
 
 PAGE = 50
 _GROWTH_DAYS = 30
+_SCANNED = 10_000
+"""Examples that one page looks at for a filter; the next page goes on behind them."""
 _DAY = timedelta(days=1)
 _SOURCE = "source:"
 
@@ -210,7 +212,7 @@ def _examples(catalogue: Catalogue, dataset_id: str, wanted: PageWanted) -> dict
     if wanted.order is Order.NEWEST or catalogue.connection.dialect.name != "postgresql":
         before = _cursor(wanted.cursor)
         page = catalogue.examples.page(
-            dataset_id, wanted.filter, limit=PAGE, before=before, max_scanned=SCANNED
+            dataset_id, wanted.filter, limit=PAGE, before=before, max_scanned=_SCANNED
         )
         following = {"cursor": str(page.next)} if page.next else None
         return {"examples": page.examples, "following": following}

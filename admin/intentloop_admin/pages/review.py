@@ -43,7 +43,7 @@ from intentloop_sink.review.queue import MAX_LENGTH
 DAILY_GOAL = 200
 SIMILARITY = 80
 """Of rapidfuzz's ratio, from 0 to 100: "panir tikka" and "paneer tika" have 82."""
-_COMPARED = 2_000
+_COMPARED = 1_000
 _SHOWN_SIMILAR = 8
 _SHOWN_SENDERS = 5
 _SKIP = "skip"
@@ -170,8 +170,8 @@ async def decide(
     key: Annotated[Key, requires(Scope.REVIEW, Where.ITEMS)],
 ) -> Response:
     """Carry a decision out and show the next card."""
-    require_database(services)
     _require_dataset(key, decision.dataset_id)
+    require_database(services)
     session = session_of(request, key)
     if decision.verdict == _SKIP:
         await services.stores.apply(
@@ -202,6 +202,7 @@ async def undo(
     key: Annotated[Key, requires(Scope.REVIEW, Where.ITEMS)],
 ) -> Response:
     """Take the last decision of today back."""
+    _require_dataset(key, wanted.dataset_id)
     require_database(services)
     undone = await services.stores.apply(UndoDecision(reviewer=key.id, since=_today()))
     return _next(wanted, notice=None if undone else "nothing")

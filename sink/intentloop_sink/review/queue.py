@@ -18,8 +18,8 @@ LEASE = timedelta(minutes=10)
 """How long a card is kept from others after a browser was shown it."""
 CONTEXT = timedelta(hours=1)
 """How far from a message its neighbours are looked for."""
-MAX_LENGTH = 10_000
-_CONTEXT_SCANNED = 5_000
+MAX_LENGTH = 1_000
+_CONTEXT_SCANNED = 2_000
 _SEEN_COPIES = 200
 
 _MINE = text("""
