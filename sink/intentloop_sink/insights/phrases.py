@@ -14,8 +14,9 @@ MIN_WORD = 3
 """Characters; phrases of shorter words alone ("is it") say nothing."""
 MIN_COUNT = 5
 MIN_GROWTH = 2.0
-SIGNIFICANT = 10.83
-"""Of the chi-squared distribution with one degree of freedom, 0.1 % lies above."""
+SIGNIFICANT = 15.14
+"""Of the chi-squared distribution with one degree of freedom, 0.01 % lies above: thousands of
+phrases are looked at, and some of them rise by chance."""
 _NEW_SHARE = 0.5
 
 
