@@ -21,6 +21,8 @@ from intentloop_devstack import (
     local_kafka,
     local_postgres,
 )
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_stream.topics import create_topics
 from support import tables
 
 Answer = TypeVar("Answer")
@@ -61,6 +63,8 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: Path) -> Iterato
     with local_kafka(folder, environ=os.environ, jars=kafka_jars) as server:
         if not server.is_real:
             pytest.skip(f"no real Kafka: {server.description}")
+        # Loggers report on themselves there, and wait a moment for it when they are closed.
+        create_topics(KafkaSettings(bootstrap_servers=server.bootstrap_servers), "unused")
         yield server
 
 

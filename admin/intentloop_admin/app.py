@@ -35,6 +35,7 @@ from intentloop_admin.routes import (
     examples,
     health,
     intents,
+    jobs,
     loggers,
     statistics,
 )
@@ -60,6 +61,7 @@ ROUTERS = (
     examples.router,
     intents.router,
     statistics.router,
+    jobs.router,
     loggers.router,
     health.router,
     *PAGES,

@@ -60,7 +60,8 @@ def _success(reported: Reported | None) -> float | None:
     """Return the share of what was settled that was delivered; what is on its way is neither."""
     if reported is None:
         return None
-    settled = reported.delivered + reported.dropped + reported.failed
+    lost = reported.invalid + reported.failed + reported.dropped
+    settled = reported.delivered + lost
     return reported.delivered / settled if settled else None
 
 

@@ -12,8 +12,10 @@ from functools import cached_property
 
 import structlog
 
+from intentloop_admin.collector import collect_reports
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
+from intentloop_admin.jobs import TrainingJobs
 from intentloop_admin.metrics import Metrics
 from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
@@ -28,9 +30,13 @@ from intentloop_admin.training import Training
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
+from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
+from intentloop_training.jobs import open_jobs
+from intentloop_training.jobs.settings import JobSettings
 
 _RECENT_SECONDS = 60.0
 """How old what pages tell beside their figures may be: phrases, targets, growth, names."""
@@ -51,6 +57,8 @@ class Configuration:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     """The review rule, the windows and the topic are the worker's."""
+    pii: PiiSettings = field(default_factory=PiiSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
@@ -67,12 +75,16 @@ class Configuration:
 class Services:
     """The parts of a running API. Making them opens the spool and connects to nothing.
 
-    Raises intentloop_sink.spool.SpoolError when the spool cannot be used.
+    Raises intentloop_sink.spool.SpoolError when the spool cannot be used, and ValueError when the
+    settings for privacy lack a key.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
-        self.rule = ReviewRule(configuration.worker.confidence_threshold)
+        worker = configuration.worker
+        self.decoder = Decoder(
+            ReviewRule(worker.confidence_threshold), worker.window_seconds, configuration.pii.rule()
+        )
         self.metrics = Metrics()
         self.accounts = Remembered()
         self.recent = Recent(_RECENT_SECONDS)
@@ -88,6 +100,10 @@ class Services:
         self.keys = self.storage.keys
         admin_key = configuration.api.admin_key
         self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
+        url = configuration.database.database_url
+        self.jobs = TrainingJobs(
+            open_jobs(url.get_secret_value() if url else None, configuration.jobs.jobs_dir)
+        )
         self.limiter = Limiter(configuration.api.requests_per_minute)
         in_postgres = self.storage.mode == "postgres"
         shelf = TableShelf(self.stores) if in_postgres else MemoryShelf()
@@ -107,6 +123,8 @@ class Services:
             jobs += [job(self.intake.thread) for job in self.storage.jobs]
             if self.storage.mode == "postgres":
                 jobs += [tend_queue(self.stores), draw_audits(self.stores)]
+            if self.configuration.kafka.bootstrap_servers is not None:
+                jobs.append(collect_reports(self.configuration.kafka, self.stores))
             working = [tasks.create_task(job) for job in jobs]
             try:
                 yield

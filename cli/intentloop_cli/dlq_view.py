@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
-from intentloop_schemas import DeadLetter, DeadLetterReason, masking
+from intentloop_cli import masking
+from intentloop_schemas import DeadLetter, DeadLetterReason
 from intentloop_schemas.dead_letter import Place
-from intentloop_schemas.pii import mask_sender
+from intentloop_schemas.masking import masked, masked_text
 from intentloop_stream.letter_reader import Found
 
 _SHOWN_BYTES = 4_096
@@ -92,8 +93,8 @@ def _row(found: Found, retried: str) -> tuple[str, ...]:
         str(letter.offset),
         str(letter.reason),
         retried,
-        mask_sender(sender) if sender else "",
-        masking.masked_text(letter.error, [sender]).replace("\n", " "),
+        masked(sender) if sender else "",
+        masked_text(letter.error, [sender]).replace("\n", " "),
     )
     return tuple(map(printable, cells))
 
@@ -130,11 +131,11 @@ def _more(text: str) -> str:
 
 
 def _hide(text: str, _: str) -> str:
-    return mask_sender(text)
+    return masked(text)
 
 
 def _hide_in_text(text: str, key: str) -> str:
-    return masking.masked_text(text, [key])
+    return masked_text(text, [key])
 
 
 def _without_value(letter: DeadLetter) -> DeadLetter:

@@ -9,14 +9,14 @@ from intentloop_producer.counts import Counts
 from intentloop_producer.logger import ConversationLogger
 
 if TYPE_CHECKING:
-    from intentloop_producer.settings import LoggerSettings
+    from intentloop_producer.settings import BackendSettings, LoggerSettings
 
-__all__ = ["ConversationLogger", "Counts", "LoggerSettings"]
+__all__ = ["BackendSettings", "ConversationLogger", "Counts", "LoggerSettings"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "LoggerSettings":
-        from intentloop_producer.settings import LoggerSettings
+    if name in ("BackendSettings", "LoggerSettings"):
+        from intentloop_producer import settings
 
-        return LoggerSettings
+        return getattr(settings, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

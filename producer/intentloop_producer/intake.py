@@ -47,6 +47,9 @@ class Close:
 Item = Utterance | Flush | Close
 
 
+_MOST_COSTS = 4_096
+
+
 class Intake:
     """Takes utterances without waiting: a full or closed queue refuses and counts.
 
@@ -59,6 +62,8 @@ class Intake:
         self.tally = Tally()
         self.is_open = True
         self.is_full = False
+        self.costs: deque[int] = deque(maxlen=_MOST_COSTS)
+        """What calls of `log()` took, in ns; when nobody looks for a while, the latest."""
         self._deadline = float("inf")
         # The thread looks into it at intervals: being woken would cost the caller more than a call.
         self._queue: deque[Item] = deque()
@@ -83,6 +88,10 @@ class Intake:
     def take(self) -> Item | None:
         """Return the next item, or None when there is none now."""
         return self._queue.popleft() if self._queue else None
+
+    def take_cost(self) -> int | None:
+        """Return what a call took, in ns, or None when there is none to be taken."""
+        return self.costs.popleft() if self.costs else None
 
     def request_flush(self, timeout: float) -> Flush:
         """Ask the thread to flush for `timeout` seconds at most; `done` is set afterwards."""

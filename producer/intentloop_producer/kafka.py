@@ -9,8 +9,9 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from intentloop_producer.transport import Failure, Route, Settle
-from intentloop_schemas.kafka import KafkaSettings
+from intentloop_producer.transport import KAFKA, Failure, Route, Settle
+from intentloop_schemas import LOGGERS_TOPIC
+from intentloop_schemas.kafka import KafkaSettings, with_remedy
 
 PRODUCER: dict[str, Any] = {
     "enable.idempotence": True,
@@ -37,7 +38,7 @@ _NOT_FINAL = (*_NO_TOPIC, KafkaError._MSG_TIMED_OUT, KafkaError._FATAL)
 
 def kafka_route(kafka: KafkaSettings, topic: str) -> Route:
     """Return the way to a topic."""
-    return Route("Kafka", partial(KafkaTransport, kafka, topic))
+    return Route("Kafka", partial(KafkaTransport, kafka, topic), KAFKA)
 
 
 class KafkaTransport:
@@ -57,17 +58,12 @@ class KafkaTransport:
 
     def send(self, key: bytes, value: bytes, settle: Settle) -> bool:
         """Take an event without waiting; False when librdkafka's queue is full."""
-        number = next(self._numbers)
-        self._unsettled[number] = settle
-        try:
-            delivered = partial(self._on_delivery, number)
-            self._producer.produce(self._topic, value, key, on_delivery=delivered)
-        except BufferError:
-            del self._unsettled[number]
-            return False
-        except KafkaException as error:
-            self._settle(number, _failure(error.args[0]))
-        return True
+        return self._produce(self._topic, key, value, settle)
+
+    def report(self, key: bytes, value: bytes, settle: Settle) -> None:
+        """Take a report of the logger itself; it is lost when librdkafka's queue is full."""
+        if not self._produce(LOGGERS_TOPIC, key, value, settle):
+            settle(Failure("the queue is full"))
 
     def poll(self, seconds: float) -> None:
         """Settle what is over; waits up to `seconds` for something to settle."""
@@ -76,6 +72,22 @@ class KafkaTransport:
     def flush(self, seconds: float) -> None:
         """Wait up to `seconds` until everything is settled; gather nothing meanwhile."""
         self._serve(self._producer.flush, seconds)
+
+    def close(self) -> None:
+        """Do nothing: librdkafka ends its threads when the producer is collected."""
+
+    def _produce(self, topic: str, key: bytes, value: bytes, settle: Settle) -> bool:
+        number = next(self._numbers)
+        self._unsettled[number] = settle
+        try:
+            delivered = partial(self._on_delivery, number)
+            self._producer.produce(topic, value, key, on_delivery=delivered)
+        except BufferError:
+            del self._unsettled[number]
+            return False
+        except KafkaException as error:
+            self._settle(number, _failure(error.args[0]))
+        return True
 
     def _connect(self) -> Producer:
         try:
@@ -105,10 +117,10 @@ class KafkaTransport:
         self._settle(number, _failure(error) if error else None)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in _PASSING:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._last_error = error.str()
-        else:
-            self._on_trouble("; ".join(filter(None, (error.str(), self._last_error))))
+        if error.code() not in _PASSING:
+            self._on_trouble(with_remedy(self._last_error or error.str()))
 
 
 def _failure(error: KafkaError) -> Failure:

@@ -17,10 +17,11 @@ from intentloop_producer.process import call_at_exit, restart_after_fork
 
 if TYPE_CHECKING:
     from intentloop_producer.delivery import Delivery
-    from intentloop_producer.settings import LoggerSettings
+    from intentloop_producer.settings import BackendSettings, LoggerSettings
     from intentloop_producer.transport import Route
     from intentloop_schemas import Alternative
     from intentloop_schemas.kafka import KafkaSettings
+    from intentloop_schemas.pii_settings import PiiSettings
 
 EXIT_SECONDS = 5.0
 """How long the end of the process may be held up for the last conversations."""
@@ -37,8 +38,9 @@ class ConversationLogger:
     nothing is opened before; or at once if a bot that was killed has left a journal. At the end of
     the process it has five seconds for what is left; the rest stays in the journal.
 
-    `settings` and `kafka` are read from the environment when not given. `route` replaces the way
-    to Kafka.
+    Events go to Kafka, or over HTTP to the admin backend when only that is set. What is not given
+    is read from the environment; a given `kafka` or `backend` alone decides the way. `pii` says
+    how much of the senders is kept. `route` replaces the way itself.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class ConversationLogger:
         settings: LoggerSettings | None = None,
         *,
         kafka: KafkaSettings | None = None,
+        backend: BackendSettings | None = None,
+        pii: PiiSettings | None = None,
         route: Route | None = None,
     ) -> None:
         self._lock = threading.RLock()
@@ -55,7 +59,7 @@ class ConversationLogger:
         self._is_enabled = True
         self._has_warned = False
         try:
-            self._prepare(settings, kafka, route)
+            self._prepare(settings, kafka, backend, pii, route)
         except Exception as error:  # noqa: BLE001 - wrong settings must not stop a bot
             self._intake.close(timeout=0)
             self._warn_once(f"Conversations are counted, not logged: {error}")
@@ -109,6 +113,7 @@ class ConversationLogger:
         """
         if not self._is_enabled:
             return False
+        started = time.perf_counter_ns()
         utterance = Utterance(
             phone_number,
             message_text,
@@ -129,6 +134,7 @@ class ConversationLogger:
         if self._intake.offer(utterance):
             if self._thread is None:
                 self._start()
+            self._intake.costs.append(time.perf_counter_ns() - started)
             return True
         if not self._intake.is_open:
             self._warn_once("Conversations are no longer logged: the logger is closed.")
@@ -183,12 +189,17 @@ class ConversationLogger:
         self.close()
 
     def _prepare(
-        self, settings: LoggerSettings | None, kafka: KafkaSettings | None, route: Route | None
+        self,
+        settings: LoggerSettings | None,
+        kafka: KafkaSettings | None,
+        backend: BackendSettings | None,
+        pii: PiiSettings | None,
+        route: Route | None,
     ) -> None:
         # Here rather than with the first message: these imports take a third of a second.
         from intentloop_producer.delivery import prepare
 
-        self._delivery = prepare(settings, kafka, route)
+        self._delivery = prepare(settings, kafka, backend, pii, route)
         if self._delivery is None:
             self._is_enabled = False
         else:

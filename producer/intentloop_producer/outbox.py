@@ -14,8 +14,9 @@ from intentloop_producer.journal import Journal, Reading, Segment
 from intentloop_producer.report import Report
 from intentloop_producer.sender import Entry, Sender
 from intentloop_producer.transport import Transport
-from intentloop_schemas import Event, ReviewRule
+from intentloop_schemas import Event, PiiRule, ReviewRule
 
+PLAIN = PiiRule()
 JOURNAL_RETRY_SECONDS = 30.0
 ADOPTION_SECONDS = 10.0
 
@@ -31,10 +32,12 @@ class Outbox:
         report: Report,
         tally: Tally,
         clock: Callable[[], float] = time.monotonic,
+        pii: PiiRule = PLAIN,
     ) -> None:
         self._journal = journal
         self._sender = Sender(transport, self._release, report, tally, clock)
         self._rule = rule
+        self._pii = pii
         self._report = report
         self._tally = tally
         self._clock = clock
@@ -64,14 +67,14 @@ class Outbox:
 
     def add(self, event: Event) -> None:
         """Take an event; the next `pump` brings it to the disk."""
-        self._held.append(self._entry(event, event.to_json()))
+        self._held.append(self._entry(event))
 
     def pump(self, seconds: float, *, hurry: bool = False) -> None:
         """Take every event a step further, and wait up to `seconds` for something to settle.
 
         `hurry` has the transport send what it would gather for a while.
         """
-        self._adopt()
+        self.adopt()
         self.store()
         self._fetch()
         self._sender.send()
@@ -87,11 +90,15 @@ class Outbox:
             self._sender.enqueue(self._held, None)
             self._held = []
 
-    def _entry(self, event: Event, value: bytes) -> Entry:
+    def _entry(self, given: Event, value: bytes | None = None) -> Entry:
+        """Return what may be kept of an event; `value` is what the disk has of it."""
+        event = self._pii.hide(given)
+        if value is None or event is not given:
+            value = event.to_json()
         flagged = bool(self._rule.reasons(event.intent, event.confidence, event.alternatives))
         return Entry(event.phone_number.encode(), value, flagged)
 
-    def _adopt(self) -> None:
+    def adopt(self) -> None:
         """Look for what dead processes have left, now and then while there is nothing else."""
         journal, now = self._journal, self._clock()
         if journal is None or self._held or journal.size or now < self._adopt_at:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from intentloop_schemas import Event
 from intentloop_schemas.confidence import to_percent
+from intentloop_schemas.masking import masked_text
+from intentloop_schemas.pii import SHORTEST_SENDER
 
 LOGGER_NAME = "intentloop.conversation"
 WARNING_SECONDS = 30.0
@@ -29,9 +31,6 @@ _UNREPEATABLE = (
     "kept twice. Pass the platform's timestamp of the message."
 )
 
-_SHORTEST_SENDER = 5
-"""A shorter sender names nobody, and replacing it would garble the text."""
-
 _log = logging.getLogger(LOGGER_NAME)
 # What would end the line or hide in it.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -40,16 +39,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def without(sender: object, text: str) -> str:
     """Return `text` with each appearance of the sender replaced."""
     # isinstance would ask an object that is no string for its class, and that may raise.
-    if issubclass(type(sender), str) and len(str(sender)) >= _SHORTEST_SENDER:
+    if issubclass(type(sender), str) and len(str(sender)) >= SHORTEST_SENDER:
         return text.replace(str(sender), "<sender>")
     return text
 
 
-def logged_line(event: Event) -> str:
+def logged_line(event: Event, *, shows_text: bool = True) -> str:
     """Return the line about one event, with the start of its text."""
-    text = _CONTROL.sub(" ", without(event.phone_number, event.message_text)[:SHOWN_CHARACTERS])
+    text = masked_text(without(event.phone_number, event.message_text))[:SHOWN_CHARACTERS]
+    said = f"'{_CONTROL.sub(' ', text)}'..." if shows_text else "(text not shown)"
     return (
-        f"Logged: '{text}'... → intent: {_CONTROL.sub(' ', event.intent)}, "
+        f"Logged: {said} → intent: {_CONTROL.sub(' ', event.intent)}, "
         f"confidence: {to_percent(event.confidence)}%"
     )
 
@@ -85,7 +85,8 @@ class Report:
     """Says what happens to conversations; belongs to the delivery thread.
 
     `destination` is where they go, as named in the lines. A summary is due after `batch_size`
-    delivered events or `batch_seconds` after the first of them.
+    delivered events or `batch_seconds` after the first of them. Without `shows_text` nothing of
+    what customers write appears.
     """
 
     def __init__(
@@ -94,8 +95,11 @@ class Report:
         batch_size: int,
         batch_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        shows_text: bool = True,
     ) -> None:
         self._destination = destination
+        self._shows_text = shows_text
         self._batch_size = batch_size
         self._batch_seconds = batch_seconds
         self._clock = clock
@@ -116,12 +120,12 @@ class Report:
             self._damaged,
         )
         self._has_journal = True
-        self._warned_of_redelivery = False
+        self._warned_of_redelivery = self._warned_of_reports = False
 
     def logged(self, event: Event) -> None:
         """Say that an event is on its way."""
         if _log.isEnabledFor(logging.INFO):
-            _say(logging.INFO, logged_line(event))
+            _say(logging.INFO, logged_line(event, shows_text=self._shows_text))
 
     def delivered(self, *, flagged: bool) -> None:
         """Count an acknowledged event for the summary."""
@@ -141,6 +145,16 @@ class Report:
         if not self._warned_of_redelivery:
             self._warned_of_redelivery = True
             _say(logging.WARNING, _UNREPEATABLE)
+
+    def unreported(self, why: str) -> None:
+        """Warn, once, that the logger's reports on itself do not arrive."""
+        if not self._warned_of_reports:
+            self._warned_of_reports = True
+            _say(
+                logging.WARNING,
+                f"Conversations are logged, but {self._destination} does not take this logger's "
+                f"reports on itself: {why}",
+            )
 
     def failed(self, why: str, count: int = 1) -> None:
         """Remember events that did not reach the destination."""

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+KAFKA = "kafka"
+HTTP = "http"
+
 
 class Failure(NamedTuple):
     """Why an event was not delivered."""
@@ -22,11 +25,16 @@ Settle = Callable[[Failure | None], None]
 class Transport(Protocol):
     """Carries events. One thread makes it, uses it and lets go of it.
 
-    Each event that was taken is settled exactly once, from within `send`, `poll` or `flush`.
+    Each event or report that was taken is settled exactly once, from within `send`, `report`,
+    `poll` or `flush`.
     """
 
     def send(self, key: bytes, value: bytes, settle: Settle) -> bool:
         """Take an event without waiting; False when there is no room for it now."""
+        ...
+
+    def report(self, key: bytes, value: bytes, settle: Settle) -> None:
+        """Take a report of the logger itself without waiting; it may get lost."""
         ...
 
     def poll(self, seconds: float) -> None:
@@ -35,6 +43,10 @@ class Transport(Protocol):
 
     def flush(self, seconds: float) -> None:
         """Wait up to `seconds` until everything is settled; gather nothing meanwhile."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and threads without waiting; nothing is settled any more."""
         ...
 
 
@@ -48,3 +60,5 @@ class Route:
 
     destination: str
     connect: Connect
+    transport: str = "custom"
+    """What it is called in the logger's reports."""

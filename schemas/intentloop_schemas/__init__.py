@@ -1,4 +1,4 @@
-"""The contract between the parts: events, identities, the review rule, statistics, topic names.
+"""The contract between the parts: events, identities, the review rule, privacy, statistics, topics.
 
 Every other package imports this one; it imports none of them.
 """
@@ -8,12 +8,15 @@ from intentloop_schemas.dead_letter import DeadLetter, DeadLetterReason
 from intentloop_schemas.event import Alternative, Event, explain
 from intentloop_schemas.fields import AlternativeFields, EventFields
 from intentloop_schemas.identity import event_identity, example_id
+from intentloop_schemas.logger_report import LoggerReport
+from intentloop_schemas.pii import PiiMode, PiiRule
 from intentloop_schemas.review import ReviewReason, ReviewRule
 from intentloop_schemas.statistics import WindowKey, WindowStatistics, fold_windows
-from intentloop_schemas.topics import CONVERSATIONS_TOPIC, dead_letter_topic
+from intentloop_schemas.topics import CONVERSATIONS_TOPIC, LOGGERS_TOPIC, dead_letter_topic
 
 __all__ = [
     "CONVERSATIONS_TOPIC",
+    "LOGGERS_TOPIC",
     "Alternative",
     "AlternativeFields",
     "Batch",
@@ -23,6 +26,9 @@ __all__ = [
     "Entry",
     "Event",
     "EventFields",
+    "LoggerReport",
+    "PiiMode",
+    "PiiRule",
     "Record",
     "ReviewReason",
     "ReviewRule",

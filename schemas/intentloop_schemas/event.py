@@ -45,7 +45,9 @@ Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 TimestampMs = Annotated[int, Field(ge=MIN_TIMESTAMP_MS, le=MAX_TIMESTAMP_MS)]
 
 
-class _Contract(BaseModel):
+class Contract(BaseModel):
+    """What travels between the parts: strict types, camel case, unknown fields ignored."""
+
     model_config = ConfigDict(
         strict=True,
         frozen=True,
@@ -56,14 +58,14 @@ class _Contract(BaseModel):
     )
 
 
-class Alternative(_Contract):
+class Alternative(Contract):
     """Another guess of the NLU."""
 
     intent: Intent
     confidence: Confidence
 
 
-class Event(_Contract):
+class Event(Contract):
     """One customer message and what the NLU made of it.
 
     A null in an optional field means the same as leaving the field out, except for `channel` and

@@ -1,4 +1,4 @@
-"""Failpoints: named moments at which a test ends or freezes the process.
+"""Failpoints: named moments at which a test ends, freezes or wedges the process.
 
 Between two steps that must not come apart there is a call with a name. It does nothing, unless
 INTENTLOOP_FAILPOINT names it: what a crash at that very moment does can then be seen.
@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Failpoint = Callable[[str], None]
 """Called with the name of the moment that has come."""
 
-_STOP = "stop"
+_ACTIONS = ("kill", "stop", "hang")
 
 
 def no_failpoint(_name: str) -> None:
@@ -26,12 +26,12 @@ def no_failpoint(_name: str) -> None:
 
 
 @dataclass
-class _Fatal:
-    """Sends the process a signal when a moment has come for the `nth` time."""
+class _Failpoint:
+    """Acts when a moment has come for the `nth` time."""
 
     name: str
     nth: int
-    signal: int
+    action: str
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, name: str) -> None:
@@ -41,24 +41,31 @@ class _Fatal:
             self.nth -= 1
             is_now = self.nth == 0
         if is_now:
-            # To this thread: sent to the process, it would let this thread run on for a moment.
-            signal.pthread_kill(threading.get_ident(), self.signal)
+            self._act()
+
+    def _act(self) -> None:
+        if self.action == "hang":
+            threading.Event().wait()
+        # To this thread: sent to the process, it would let this thread run on for a moment.
+        fatal = signal.SIGSTOP if self.action == "stop" else signal.SIGKILL
+        signal.pthread_kill(threading.get_ident(), fatal)
 
 
 def from_setting(text: str) -> Failpoint:
     """Return what INTENTLOOP_FAILPOINT asks for; nothing when it is empty.
 
     `store.after_copy` kills the process there, `store.after_copy:3` the third time,
-    `store.after_copy:3:stop` freezes it. Raises ValueError for anything else.
+    `store.after_copy:3:stop` freezes it, `store.after_copy:3:hang` only the thread that comes
+    there. Raises ValueError for anything else.
     """
     if not text:
         return no_failpoint
     name, *options = text.split(":")
-    action = options.pop() if options[-1:] == [_STOP] else None
+    action = options.pop() if options[-1:] and options[-1] in _ACTIONS else _ACTIONS[0]
     nth = options.pop() if options else "1"
     if options or not name or not nth.isdecimal() or int(nth) == 0:
         raise ValueError(f"{text!r} is no failpoint: write it as name, name:3 or name:3:stop")
-    return _Fatal(name, int(nth), signal.SIGSTOP if action else signal.SIGKILL)
+    return _Failpoint(name, int(nth), action)
 
 
 def _checked(text: str) -> str:

@@ -10,8 +10,13 @@ from pydantic import BaseModel
 
 from intentloop_schemas.dead_letter import DeadLetter
 from intentloop_schemas.event import Event
+from intentloop_schemas.logger_report import LoggerReport
 
-_MODELS: dict[str, type[BaseModel]] = {"event.v1.json": Event, "dead_letter.v1.json": DeadLetter}
+_MODELS: dict[str, type[BaseModel]] = {
+    "event.v1.json": Event,
+    "dead_letter.v1.json": DeadLetter,
+    "logger_report.v1.json": LoggerReport,
+}
 
 
 def generate() -> dict[str, str]:

@@ -1,62 +1,32 @@
-"""Senders made unreadable in what is printed: `+91******3210`."""
+"""Phone numbers made unreadable: `+91******3210`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from intentloop_schemas.pii import mask_sender
+PHONE = r"\+?\d(?:[ .()/-]{0,2}\d){6,}"
+"""Seven digits or more, as people write them: with spaces, dots, dashes and brackets between."""
 
-_SENDER = "phoneNumber"
-_TIMES = frozenset({"timestamp"})
-"""Fields whose numbers are as long as a phone number and are none."""
-_MIN_DIGITS = 7
-# Seven digits or more, as people write them: with spaces, dots, dashes and brackets between.
-_PHONE = r"\+?\d(?:[ .()/-]{0,2}\d){6,}"
-_PHONE_TEXT = re.compile(_PHONE)
-_PHONE_BYTES = re.compile(_PHONE.encode())
+_MIN_LENGTH = 11
+_HEAD, _TAIL = 3, 4
+_SHORT_TAIL = 2
+_PHONE = re.compile(PHONE)
 
 
-def masked_text(text: str, senders: Iterable[str] = ()) -> str:
-    """Return a text without phone numbers and without the given senders."""
+def masked(sender: str) -> str:
+    """Return a sender with its middle hidden; of a short one only the last characters remain.
+
+    Masking again changes nothing.
+    """
+    head, tail = (_HEAD, _TAIL) if len(sender) >= _MIN_LENGTH else (0, _SHORT_TAIL)
+    hidden = max(len(sender) - head - tail, 1)
+    return sender[:head] + "*" * hidden + sender[head + hidden :]
+
+
+def masked_text(text: str, senders: Iterable[str] = (), mask: Callable[[str], str] = masked) -> str:
+    """Return a text in which `mask` has replaced phone numbers and the given senders."""
     for sender in senders:
         if sender:
-            text = text.replace(sender, mask_sender(sender))
-    return _PHONE_TEXT.sub(lambda found: mask_sender(found[0]), text)
-
-
-def masked_bytes(data: bytes, sender: bytes | None = None) -> bytes:
-    """Return bytes of the same length without phone numbers and without the given sender."""
-    if sender:
-        data = data.replace(sender, _stars(sender))
-    return _PHONE_BYTES.sub(lambda found: _stars(found[0]), data)
-
-
-def masked_json(value: Any, senders: Iterable[str] = (), field: str = "") -> Any:
-    """Return a JSON value without phone numbers, senders, and whatever `phoneNumber` holds."""
-    if isinstance(value, dict):
-        return {
-            masked_text(name, senders): masked_json(item, senders, name)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [masked_json(item, senders, field) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    if field == _SENDER:
-        return mask_sender(str(value))
-    if isinstance(value, str):
-        return masked_text(value, senders)
-    is_phone = isinstance(value, int) and len(str(value)) >= _MIN_DIGITS and field not in _TIMES
-    return mask_sender(str(value)) if is_phone else value
-
-
-def sender_of(value: Any) -> str | None:
-    """Return the sender in a JSON value, None when it has none as text."""
-    sender = value.get(_SENDER) if isinstance(value, dict) else None
-    return sender if isinstance(sender, str) else None
-
-
-def _stars(data: bytes) -> bytes:
-    return b"*" * len(data)
+            text = text.replace(sender, mask(sender))
+    return _PHONE.sub(lambda found: mask(found[0]), text)

@@ -1,6 +1,8 @@
 """Names of the Kafka topics."""
 
 CONVERSATIONS_TOPIC = "intentloop.conversations.v1"
+LOGGERS_TOPIC = "intentloop.loggers.v1"
+"""Where loggers report on themselves."""
 DEFAULT_GROUP = "intentloop"
 
 

@@ -65,6 +65,14 @@ def copy_field(value: str | None) -> str:
     return _NULL if value is None else value.translate(_ESCAPES)
 
 
+def alternatives_json(alternatives: Iterable[AlternativeFields]) -> str:
+    """Return the NLU's other guesses as a JSON array."""
+    guesses = (
+        f'{{"intent":{dumps(a.intent)},"confidence":{a.confidence!r}}}' for a in alternatives
+    )
+    return f"[{','.join(guesses)}]"
+
+
 def tags(entry: Entry) -> list[str]:
     """Return the tags of an example."""
     event = entry.event
@@ -167,10 +175,7 @@ def _label_fields(labels: Labels) -> str:
 
 
 def _alternatives(alternatives: Iterable[AlternativeFields]) -> str:
-    guesses = (
-        f'{{"intent":{dumps(a.intent)},"confidence":{a.confidence!r}}}' for a in alternatives
-    )
-    return copy_field(f"[{','.join(guesses)}]")
+    return copy_field(alternatives_json(alternatives))
 
 
 def _second(seconds: int) -> str:

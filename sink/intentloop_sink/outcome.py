@@ -30,6 +30,10 @@ class Stored:
     """Events that were there before."""
     rejected: int = 0
     """Records that went to the dead letters."""
+    flagged: int = 0
+    """Of the stored, those that need review."""
+    batches: int = 0
+    """Batches of the configured size, as they were closed."""
     fenced: int = 0
     """Records that were left out because their positions had been stored before."""
 

@@ -246,17 +246,23 @@ intent = Table(
     _now(),
 )
 
-# What loggers counted since their last report: the only ones who can measure log().
+# What loggers counted since their start: the only ones who can measure log().
 logger_report = Table(
     "logger_report",
     metadata,
     Column("logger_id", _KEY_TEXT, primary_key=True),
     Column("reported_at", _TIME, primary_key=True),
+    Column("started_at", _TIME, nullable=False),
     Column("accepted", BigInteger, nullable=False),
+    Column("recovered", BigInteger, nullable=False),
     Column("delivered", BigInteger, nullable=False),
-    Column("dropped", BigInteger, nullable=False),
+    Column("invalid", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
-    Column("log_p99_us", BigInteger),
+    Column("dropped", BigInteger, nullable=False),
+    Column("log_p50_us", Double),
+    Column("log_p99_us", Double),
+    Column("version", Text, nullable=False),
+    Column("transport", Text, nullable=False),
 )
 Index("logger_report_newest", logger_report.c.reported_at)
 
@@ -362,4 +368,37 @@ review_audit_day = Table(
     Column("day", Date, primary_key=True),
     Column("population", BigInteger, nullable=False),
     Column("drawn", Integer, nullable=False),
+)
+
+# Jobs that train models; the models themselves are files. One job of a dataset runs at a time.
+training_job = Table(
+    "training_job",
+    metadata,
+    Column("id", _KEY_TEXT, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("dataset_id", _KEY_TEXT, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("progress", Double, nullable=False),
+    Column("seconds_left", Double),
+    Column("created_at", _TIME, nullable=False),
+    Column("started_at", _TIME),
+    Column("finished_at", _TIME),
+    Column("snapshot", JSONB(none_as_null=True)),
+    Column("result", JSONB(none_as_null=True)),
+    Column("reason", Text),
+    Column("model_version", Text),
+    Column("promoted", Boolean),
+    Column("retry_of", _KEY_TEXT),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("runner", Text),
+    Column("heartbeat_at", _TIME),
+    Column("log", JSONB, nullable=False),
+)
+Index("training_job_newest", training_job.c.dataset_id, training_job.c.created_at)
+Index(
+    "training_job_one_running",
+    training_job.c.dataset_id,
+    unique=True,
+    postgresql_where=text("status = 'RUNNING'::text"),
 )

@@ -232,5 +232,7 @@ def _stored(prepared: Prepared, positions: dict[TopicPartition, int], fenced: in
         stored=sum(row.stored for row in prepared.ranges),
         duplicates=sum(row.duplicates for row in prepared.ranges),
         rejected=sum(row.rejected for row in prepared.ranges),
+        flagged=sum(row.flagged for row in prepared.ranges),
+        batches=sum(row.batches for row in prepared.ranges),
         fenced=fenced,
     )

@@ -17,10 +17,12 @@ from intentloop_schemas import (
     dead_letter_topic,
 )
 from intentloop_sink import Refusal
+from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.processing import Rejection
 from intentloop_stream.quarantine import Quarantine
 
 _RETRY_SECONDS = 1.0
+_WAIT = "dead letters"
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 log = structlog.get_logger(__name__)
@@ -36,11 +38,14 @@ def refused_letter(refusal: Refusal) -> DeadLetter:
     return _letter(refusal.entry.record, refusal.partition, refusal.reason, refusal.error)
 
 
-async def publish(app: App, quarantine: Quarantine, letters: Sequence[DeadLetter]) -> None:
+async def publish(
+    app: App, quarantine: Quarantine, backpressure: Backpressure, letters: Sequence[DeadLetter]
+) -> None:
     """Return once every letter is safe in the dead-letter topic.
 
     A record that is too large for that topic goes whole into the quarantine, and a truncated letter
-    into the topic. Retries while Kafka is away or the quarantine cannot be written.
+    into the topic. Retries while Kafka is away or the quarantine cannot be written, and declares
+    that as backpressure.
     """
     unsent = list(letters)
     while unsent:
@@ -61,7 +66,9 @@ async def publish(app: App, quarantine: Quarantine, letters: Sequence[DeadLetter
                 advice="see that Kafka answers, that the dead-letter topic exists and takes a few "
                 "kilobytes a record, and that FALLBACK_DIR can be written to",
             )
+            backpressure.declare(_WAIT, "dead letters cannot be published")
             await asyncio.sleep(_RETRY_SECONDS)
+    backpressure.end(_WAIT)
 
 
 def _letter(

@@ -6,6 +6,7 @@ Batch by batch would cost a transaction for ten rows; a group shares one among t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,6 @@ from typing import Any, TypeVar, assert_never
 import structlog
 
 from intentloop_schemas import Batch, DeadLetter, TopicPartition
-from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import (
     OffsetLine,
     OutOfTurn,
@@ -31,6 +31,7 @@ from intentloop_sink import (
 from intentloop_sink.spool import Replayer, Spool, SpoolError, replay_all
 from intentloop_stream.dead_letters import refused_letter
 from intentloop_stream.storm import StormWatch
+from intentloop_stream.surroundings import Surroundings
 
 GROUP_ENTRIES = 10_000
 """Entries in one transaction under a backlog."""
@@ -43,6 +44,9 @@ _RETRIES = 5
 """How often a group is tried again before it is spooled, when the database is well."""
 _RECONNECTS = 1
 """The same when it is away: a connection that was cut while idle shows only when it is used."""
+
+_STORE, _LOOKUP = "store", "lookup"
+"""Names of waits."""
 
 T = TypeVar("T")
 
@@ -64,7 +68,7 @@ class GroupCommit:
         on_stored: told up to where partitions are safe, in the store or in the spool.
         on_out_of_turn: called when the store stands elsewhere than this worker thought.
         storms: told what the store takes and refuses.
-        failpoint: called as "ack.before", and in replay.
+        surroundings: the failpoint is called as "ack.before", and in replay.
     """
 
     def __init__(
@@ -76,7 +80,7 @@ class GroupCommit:
         on_stored: Callable[[Mapping[TopicPartition, int]], None],
         on_out_of_turn: Callable[[], Awaitable[None]],
         storms: StormWatch,
-        failpoint: Failpoint = no_failpoint,
+        surroundings: Surroundings,
     ) -> None:
         self._sink = sink
         self._spool = spool
@@ -84,7 +88,10 @@ class GroupCommit:
         self._on_stored = on_stored
         self._on_out_of_turn = on_out_of_turn
         self._storms = storms
-        self._failpoint = failpoint
+        self._clock = surroundings.clock
+        self._backpressure = surroundings.backpressure
+        self._metrics = surroundings.metrics
+        self._failpoint = surroundings.failpoint
         self._waiting: deque[Batch] = deque()
         self._waiting_entries = 0
         self._storing = False
@@ -172,9 +179,11 @@ class GroupCommit:
         while batches:
             left = await self._attempt(batches, prepared, attempt)
             if left is batches:
+                self._backpressure.declare(_STORE, "neither database nor fallback takes anything")
                 attempt += 1
                 await back_off(attempt)
             else:
+                self._backpressure.end(_STORE)
                 batches, prepared = left, self._sink.prepare(left)
         self._storing = False
         await self._notify()
@@ -183,15 +192,19 @@ class GroupCommit:
         """Try once; return what is left, the same list when nothing has changed."""
         if any(batch.partition in self._spool.pending for batch in batches):
             return await self._spool_behind(batches)
+        began = time.monotonic()
         outcome = await self._in_store_thread(partial(self._sink.store, prepared))
         match outcome:
             case Stored():
+                seconds = time.monotonic() - began
+                self._metrics.stored(outcome, batches, seconds=seconds, now=self._clock())
                 self._failpoint("ack.before")
                 self._on_stored(outcome.next_positions)
                 self._storms.stored(outcome.stored + outcome.duplicates)
                 return []
             case Refused():
                 total = sum(len(batch.entries) for batch in batches)
+                self._metrics.rejected(r.reason for r in outcome.refusals)
                 self._storms.refused([r.reason for r in outcome.refusals], of=total)
                 await self._publish([refused_letter(r) for r in outcome.refusals])
                 return without(batches, [r.entry for r in outcome.refusals])
@@ -200,6 +213,7 @@ class GroupCommit:
                 await self._on_out_of_turn()
                 return [b for b in batches if b.partition != outcome.partition]
             case Retry() | Unavailable():
+                self._metrics.store_failed()
                 log.warning("store_failed", error=outcome.error, attempt=attempt)
                 patience = _RETRIES if isinstance(outcome, Retry) else _RECONNECTS
                 spooled = attempt >= patience and await self._spool_all(batches)
@@ -221,7 +235,9 @@ class GroupCommit:
         except SpoolError as error:
             log.critical("spool_failed", error=str(error), advice="Kafka keeps what is not stored")
             return False
-        log.warning("spooled", batches=sum(b.batches for b in batches), waiting=self._spool.events)
+        count = sum(batch.batches for batch in batches)
+        self._metrics.spooled(count)
+        log.warning("spooled", batches=count, waiting=self._spool.events)
         self._on_stored({batch.partition: batch.next_position for batch in batches})
         await self._notify()
         return True
@@ -255,7 +271,9 @@ class GroupCommit:
         while True:
             result = await self._in_store_thread(call)
             if not isinstance(result, Unavailable):
+                self._backpressure.end(_LOOKUP)
                 return result
+            self._backpressure.declare(_LOOKUP, "the database does not say where it stands")
             attempt += 1
             log.warning("store_failed", error=result.error, attempt=attempt)
             await back_off(attempt)

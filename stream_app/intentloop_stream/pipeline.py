@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
-from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import OffsetLine, PostgresSink
 from intentloop_sink.spool import Spool
 from intentloop_stream.dead_letters import rejected_letter
@@ -23,6 +22,7 @@ from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
 from intentloop_stream.processing.batching import Item
 from intentloop_stream.settings import WorkerSettings
 from intentloop_stream.storm import StormWatch
+from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.transport import Chunk
 
 _TICK_SECONDS = 0.1
@@ -38,10 +38,13 @@ class _Assignment:
     """One partition while this worker holds it. A rebalance ends it, with its open batch."""
 
     batcher: PartitionBatcher
+    safe: int
+    """Everything below is stored or spooled."""
     unacknowledged: deque[tuple[int, Acknowledge]] = field(default_factory=deque)
 
     def acknowledge(self, next_position: int) -> None:
         """Acknowledge the chunks that end at or before a stored position."""
+        self.safe = max(self.safe, next_position)
         while self.unacknowledged and self.unacknowledged[0][0] <= next_position:
             self.unacknowledged.popleft()[1]()
 
@@ -56,8 +59,7 @@ class Pipeline:
         publish: must not return before the dead letters are safe.
         reposition: must lead to `assign` and a seek.
         earliest: the first offset that Kafka still has.
-        clock: wall time in epoch ms.
-        failpoint: see `GroupCommit`.
+        surroundings: see there.
     """
 
     def __init__(
@@ -69,10 +71,10 @@ class Pipeline:
         publish: Publish,
         reposition: Reposition,
         earliest: Callable[[TopicPartition], Awaitable[int]],
-        clock: Callable[[], int],
-        failpoint: Failpoint = no_failpoint,
+        surroundings: Surroundings,
     ) -> None:
-        self._decoder = Decoder(ReviewRule(settings.confidence_threshold), settings.window_seconds)
+        rule = ReviewRule(settings.confidence_threshold)
+        self._decoder = Decoder(rule, settings.window_seconds, surroundings.pii)
         self._batch_size = settings.batch_size
         self._batch_ms = round(settings.batch_seconds * 1000)
         # Closed this much early, so that a batch is stored, not only closed, at its age.
@@ -80,7 +82,8 @@ class Pipeline:
         self._publish = publish
         self._reposition = reposition
         self._earliest = earliest
-        self._clock = clock
+        self._clock = surroundings.clock
+        self._metrics = surroundings.metrics
         self._assignments: dict[TopicPartition, _Assignment] = {}
         self._storms = StormWatch(
             settings.storm_share, settings.storm_records, stop=settings.storm_stop
@@ -92,7 +95,7 @@ class Pipeline:
             on_stored=self._acknowledge,
             on_out_of_turn=reposition,
             storms=self._storms,
-            failpoint=failpoint,
+            surroundings=surroundings,
         )
 
     async def assign(self, earliest: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
@@ -114,7 +117,8 @@ class Pipeline:
                     self._batch_ms,
                     line.next_position,
                     line.highest_timestamp,
-                )
+                ),
+                line.next_position,
             )
         return {p: a.batcher.position for p, a in self._assignments.items()}
 
@@ -145,6 +149,17 @@ class Pipeline:
         await self._commits.put(batcher.add(items, next_position, self._clock()))
         await self._commits.room()
 
+    def progress(self) -> dict[TopicPartition, tuple[int, int, int]]:
+        """Return of each assigned partition what is taken, due and safe: see `Standing`.
+
+        Any thread may ask.
+        """
+        now = self._clock()
+        return {
+            partition: (a.batcher.position, a.batcher.due_position(now), a.safe)
+            for partition, a in dict(self._assignments).items()
+        }
+
     async def run(self) -> None:
         """Store closed batches and close due ones, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -170,6 +185,7 @@ class Pipeline:
             advice="Kafka deleted them unread: lengthen the topic's retention, or add workers",
         )
         await self._commits.record_loss(partition, earliest)
+        self._metrics.lost(earliest - line.next_position)
         return OffsetLine(earliest, line.highest_timestamp)
 
     async def _is_lost(self, partition: TopicPartition, chunk: Chunk) -> bool:
@@ -202,6 +218,7 @@ class Pipeline:
         self._storms.decoded(reasons)
         rejections = [item for item in items if isinstance(item, Rejection)]
         if rejections:
+            self._metrics.rejected(rejection.reason for rejection in rejections)
             log.warning("rejected", partition=partition.partition, records=len(rejections))
             await self._publish([rejected_letter(r, partition) for r in rejections])
 

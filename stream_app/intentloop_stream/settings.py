@@ -54,3 +54,9 @@ class WorkerSettings(BaseSettings):
     """How many of the last records the share is of."""
     storm_stop: bool = Field(default=False, alias="INTENTLOOP_STORM_STOP")
     """In a storm, stop the worker instead of letting more records become dead letters."""
+    metrics_port: int | None = Field(None, ge=0, le=65_535, alias="INTENTLOOP_METRICS_PORT")
+    """Port of `/metrics`, `/healthz` and `/readyz`; without one the worker listens nowhere."""
+    metrics_host: str = Field("127.0.0.1", alias="INTENTLOOP_METRICS_HOST")
+    """Address to listen at for them; 0.0.0.0 for all."""
+    stall_seconds: float = Field(60, ge=0, le=86_400, alias="INTENTLOOP_STALL_SECONDS")
+    """End the worker when records wait and nothing has moved for so long, in seconds; 0: never."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from intentloop_schemas import DeadLetterReason
+from intentloop_stream.ending import EndWorkerError
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Storm(NamedTuple):
         return f"{self.bad} of the last {self.records} records are bad: {reasons}"
 
 
-class StormError(Exception):
+class StormError(EndWorkerError):
     """The worker must stop before more of the topic becomes dead letters."""
 
 

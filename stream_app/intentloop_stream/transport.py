@@ -73,6 +73,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with suppress(TimeoutError):
             await asyncio.wait_for(super().on_thread_stop(), _LEAVE_SECONDS)
 
+    def fetched(self, tp: TP) -> int | None:
+        """Return the position up to which a partition was read from Kafka. Any thread may ask."""
+        return _position(self._consumer, tp) if self._consumer is not None else None
+
     async def _fetch_records(
         self, consumer: Any, active_partitions: set[TP], **limits: Any
     ) -> dict[TP, Chunk]:
@@ -108,6 +112,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 class Consumer(driver.Consumer):
     """The consumer that hands out chunks and resumes where the store stands."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._delivered: dict[TP, int] = {}
+
+    def progress(self, tp: TP) -> tuple[int | None, int]:
+        """Return the positions up to which a partition was fetched, and handed out in chunks.
+
+        Any thread may ask.
+        """
+        return self._thread.fetched(tp), self._delivered.get(tp, 0)
+
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -122,6 +137,7 @@ class Consumer(driver.Consumer):
             if generation != self.app.consumer_generation_id:
                 return
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            self._delivered[tp] = chunk.next_position
             yield tp, self._to_message(tp, chunk)
 
     def _to_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
@@ -147,6 +163,7 @@ class Consumer(driver.Consumer):
         # While the store was away, partitions may have moved to another worker.
         held = self.assignment()
         seekable = {tp: position for tp, position in positions.items() if tp in held}
+        self._delivered = dict(seekable)
         await self.seek_wait(seekable)
         return seekable
 
@@ -171,7 +188,8 @@ class Transport(driver.Transport):
 
 
 def _position(consumer: Any, tp: TP) -> int | None:
-    assignment = consumer._subscription.subscription.assignment
+    subscription = consumer._subscription.subscription
+    assignment = subscription.assignment if subscription else None
     aiokafka_tp = driver.ensure_aiokafka_TP(tp)
     if assignment is None or aiokafka_tp not in assignment.tps:
         return None

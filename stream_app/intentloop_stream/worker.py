@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faust
 import structlog
+from confluent_kafka import KafkaException
 from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import TopicPartition
-from intentloop_sink import DatabaseUnavailableError, PostgresSink
-from intentloop_sink.spool import Spool
+from intentloop_sink import DatabaseUnavailableError, PostgresSink, SchemaError
+from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream import dead_letters
+from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.broker import broker_urls, credentials
+from intentloop_stream.collection import collect_seldom
 from intentloop_stream.configuration import Configuration
+from intentloop_stream.ending import FAILURE, EndWorkerError
 from intentloop_stream.group_commit import adopt_orphans, back_off
+from intentloop_stream.metrics import Metrics
 from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.quarantine import QUARANTINE, Quarantine
-from intentloop_stream.topics import topic_ids
+from intentloop_stream.stall import Standing
+from intentloop_stream.surroundings import Surroundings
+from intentloop_stream.telemetry import Telemetry
+from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
+from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
+_REQUEST_SECONDS = 7.0
+_PRODUCE_SECONDS = 5.0
 _MAX_RECORDS_PER_CHUNK = 5_000
 _CHUNKS_IN_MEMORY = 4
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -40,42 +51,37 @@ class IntentloopApp(faust.App):
     configuration: Configuration
     sink: PostgresSink
     pipeline: Pipeline | None = None
+    failure: Exception | None = None
+    """Why the worker ends, when it is not because somebody told it to."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.partitions: dict[TP, TopicPartition] = {}
         self.positioning = asyncio.Lock()
+        self.backpressure = Backpressure()
+        self.metrics = Metrics()
+        self.telemetry = Telemetry(self.metrics, self.not_ready)
+        self.watchdog: Watchdog | None = None
 
     async def on_start(self) -> None:
         """Check schema and fallback folder, then start the pipeline."""
         await super().on_start()
-        _collect_seldom()
-        await self._check_schema()
-        spool = self.configuration.spool
-        quarantine = Quarantine(spool.folder / QUARANTINE)
-        publish = partial(dead_letters.publish, self, quarantine)
-        self.pipeline = Pipeline(
-            self.sink,
-            Spool(
-                spool.folder,
-                self.configuration.writer,
-                max_bytes=spool.max_bytes,
-                failpoint=self.configuration.failpoint,
-            ),
-            self.configuration.worker,
-            publish=publish,
-            reposition=self.consumer.perform_seek,
-            earliest=self._earliest,
-            clock=lambda: time.time_ns() // 1_000_000,
-            failpoint=self.configuration.failpoint,
-        )
-        self.add_future(self.pipeline.run())
-        self.add_future(adopt_orphans(spool.folder, self.sink, publish))
+        collect_seldom()
+        try:
+            await self._start_telemetry()
+            await self._check_broker()
+            await self._check_schema()
+            self._start_pipeline()
+        except (SchemaError, SpoolError, EndWorkerError) as error:
+            await self._end(error)
 
     async def on_stop(self) -> None:
         """Stop reading, then write and acknowledge what is open."""
+        if self.watchdog is not None:
+            self.watchdog.stop()
+        await self.telemetry.stop()
         await super().on_stop()
-        if self.pipeline is None:
+        if self.pipeline is None or self.failure is not None:
             return
         try:
             await asyncio.wait_for(self.pipeline.close(), _SHUTDOWN_SECONDS)
@@ -112,9 +118,96 @@ class IntentloopApp(faust.App):
             partition = self.partitions.get(event.message.tp)
             try:
                 await pipeline.accept(partition, event.value, event.ack)
+            except EndWorkerError as error:
+                await self._end(error)
             except Exception as error:
                 await self.crash(error)
                 raise
+
+    def standings(self) -> Mapping[TopicPartition, Standing]:
+        """Return where every assigned partition stands. Any thread may ask."""
+        if self.pipeline is None:
+            return {}
+        places = {partition: tp for tp, partition in dict(self.partitions).items()}
+        standings = {}
+        for partition, (taken, due, safe) in self.pipeline.progress().items():
+            if partition in places:
+                fetched, delivered = self.consumer.progress(places[partition])
+                standings[partition] = Standing(fetched, delivered, taken, due, safe)
+        return standings
+
+    def lag(self) -> Mapping[int, int]:
+        """Return by number of an assigned partition how many positions are not safe yet."""
+        progress = self.pipeline.progress() if self.pipeline else {}
+        places = {partition: tp for tp, partition in self.partitions.items()}
+        return {
+            partition.partition: max(0, (self.consumer.highwater(places[partition]) or 0) - safe)
+            for partition, (_, _, safe) in progress.items()
+            if partition in places
+        }
+
+    def not_ready(self) -> str | None:
+        """Say why the worker takes nothing now, None when it does."""
+        if self.pipeline is None:
+            return "it starts: the database has not answered yet"
+        return self.backpressure.reason
+
+    async def _start_telemetry(self) -> None:
+        worker = self.configuration.worker
+        if worker.metrics_port is None:
+            return
+        try:
+            await self.telemetry.start(worker.metrics_host, worker.metrics_port)
+        except OSError as error:
+            raise EndWorkerError(f"INTENTLOOP_METRICS_PORT cannot be used: {error}") from error
+
+    def _start_pipeline(self) -> None:
+        configured, worker = self.configuration.spool, self.configuration.worker
+        spool = Spool(
+            configured.folder,
+            self.configuration.writer,
+            max_bytes=configured.max_bytes,
+            failpoint=self.configuration.failpoint,
+        )
+        self.metrics.lag(self.lag)
+        self.metrics.gauge("spooled_events", "Events waiting in files.", lambda: spool.events)
+        quarantine = Quarantine(configured.folder / QUARANTINE)
+        publish = partial(dead_letters.publish, self, quarantine, self.backpressure)
+        self.pipeline = Pipeline(
+            self.sink,
+            spool,
+            worker,
+            publish=publish,
+            reposition=self.consumer.perform_seek,
+            earliest=self._earliest,
+            surroundings=Surroundings(
+                _now_ms,
+                self.backpressure,
+                self.metrics,
+                self.configuration.pii.rule(),
+                self.configuration.failpoint,
+            ),
+        )
+        self.add_future(self._run(self.pipeline.run()))
+        self.add_future(adopt_orphans(configured.folder, self.sink, publish))
+        if worker.stall_seconds:
+            ends = partial(log_ends, quiet_admin(self.configuration.kafka))
+            self.watchdog = Watchdog(worker.stall_seconds, self.standings, ends, self.backpressure)
+            self.watchdog.start()
+
+    async def _run(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except* EndWorkerError as errors:
+            await self._end(errors.exceptions[0])
+
+    async def _end(self, error: Exception) -> None:
+        """End the worker as if it had been told to, but with a status that is not zero."""
+        if self.failure is None:
+            self.failure = error
+            log.critical("worker_ends", reason=str(error))
+            signal.raise_signal(signal.SIGTERM)
+        await self.wait_until_stopped()
 
     def _running_pipeline(self) -> Pipeline:
         if self.pipeline is None:
@@ -124,6 +217,13 @@ class IntentloopApp(faust.App):
     async def _earliest(self, partition: TopicPartition) -> int:
         tp = TP(partition.topic, partition.partition)
         return int((await self.consumer.earliest_offsets(tp))[tp])
+
+    async def _check_broker(self) -> None:
+        """End in plain words when Kafka cannot be used: Faust would say it in many."""
+        try:
+            await asyncio.to_thread(connect, self.configuration.kafka)
+        except KafkaException as error:
+            raise EndWorkerError(error.args[0].str()) from error
 
     async def _check_schema(self) -> None:
         attempt = 0
@@ -139,14 +239,18 @@ class IntentloopApp(faust.App):
         """Create nothing: there are no tables to keep on disk."""
 
 
-def _collect_seldom() -> None:
-    """Let the garbage collector look less often.
+class Worker(faust.Worker):
+    """Ends with status 1 when the app has ended itself."""
 
-    Events form no cycles, yet a collection walks all that wait for the store: decoding took twice
-    as long with the defaults.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    def stop_and_shutdown(self) -> None:
+        """Stop everything, then leave."""
+        super().stop_and_shutdown()
+        if self.app.failure is not None:
+            raise SystemExit(FAILURE)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def create_app(configuration: Configuration) -> IntentloopApp:
@@ -154,6 +258,7 @@ def create_app(configuration: Configuration) -> IntentloopApp:
     worker = configuration.worker
     app = IntentloopApp(
         worker.group,
+        Worker=Worker,
         broker=broker_urls(configuration.kafka),
         broker_credentials=credentials(configuration.kafka),
         autodiscover=False,
@@ -165,8 +270,11 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         # Faust would notice added partitions and recreated topics after five minutes.
         consumer_metadata_max_age_ms=3_000,
         # A worker that dies is noticed within this time, and everything it had moves on.
-        broker_session_timeout=8.0,
+        broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
+        # A connection that swallows what is sent is given up after this; Faust waits for minutes.
+        broker_request_timeout=_REQUEST_SECONDS,
+        producer_request_timeout=_PRODUCE_SECONDS,
         # Waiting for the store is no reason to leave the group.
         broker_max_poll_interval=86_400.0,
         broker_max_poll_records=_MAX_RECORDS_PER_CHUNK,
@@ -196,7 +304,7 @@ def run_worker(configuration: Configuration, log_level: str) -> None:
     set.
     """
     app = create_app(configuration)
-    worker = faust.Worker(app, loglevel=log_level, override_logging=False, quiet=True)
+    worker = Worker(app, loglevel=log_level, override_logging=False, quiet=True)
     # It writes cursor movements even where nobody watches.
     worker.spinner = None
     worker.execute_from_commandline()

@@ -8,12 +8,13 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from intentloop_admin.security.scopes import Scope
+from intentloop_schemas import LoggerReport
 from support import tables
 from support.api import (
     BULK,
@@ -148,9 +149,9 @@ def test_http_events_are_never_late(api: Api, dataset: str) -> None:
     assert [window["late"] for window in windows] == [0, 0]
 
 
+# Files are accounted for when they are replayed.
+@pytest.mark.parametrize("api", ["postgres"], indirect=True)
 def test_every_position_is_accounted_for(api: Api, url: str) -> None:
-    if api.services.storage.mode == "files":
-        pytest.skip("files are accounted for when they are replayed")
     assert tables.query(url, "SELECT count(*) FROM conversation_batch_gaps") == [(0,)]
     (row,) = tables.query(
         url,
@@ -435,6 +436,10 @@ def test_the_promises_beside_their_targets(api: Api, dataset: str) -> None:
         )
     )
 
+    def send(sent: LoggerReport) -> Any:
+        headers = {"Content-Type": "application/json"}
+        return api.post("/api/loggers/reports", content=sent.to_json(), headers=headers)
+
     def figures() -> dict[str, dict[str, Any]]:
         answer = api.get(STATS + "summary", params={"datasetId": dataset})
         return {figure["name"]: figure for figure in answer.json()["figures"]}
@@ -447,22 +452,26 @@ def test_the_promises_beside_their_targets(api: Api, dataset: str) -> None:
         assert (before[name]["value"], before[name]["note"]) == (None, "not reported")
         assert before[name]["isMet"] is None
 
-    report = {
-        "loggerId": "bot-1",
-        "reportedAt": datetime.now(UTC).isoformat(),
-        "accepted": 1000,
-        "delivered": 998,
-        "dropped": 1,
-        "failed": 1,
-        "logP99Us": 42,
-    }
-    assert api.post("/api/loggers/reports", json={"reports": [report]}).json() == {"new": 1}
-    assert api.post("/api/loggers/reports", json={"reports": [report]}).json() == {"new": 0}
+    counts = {"accepted": 1_000, "recovered": 0, "delivered": 998, "invalid": 0}
+    counts |= {"dropped": 1, "failed": 1}
+    names = {"loggerId": f"bot-{dataset}", "version": "0.1.0", "transport": "http"}
+    times = {"startedAt": now - 3_600_000, "reportedAt": now, "logP99Us": 42.0}
+    report = LoggerReport.model_validate({**counts, **names, **times})
+    earlier = report.model_copy(update={"reported_at": now - 2 * 86_400_000})
+    for sent, is_new in ((report, True), (report, False)):
+        answer = send(sent)
+        assert (answer.status_code, answer.json()["isNew"]) == (202, is_new)
 
     after = figures()
     assert after["loggingLatencyP99"]["value"] == pytest.approx(0.042)
     assert after["successRate"]["value"] == pytest.approx(0.998)
     assert after["successRate"]["isMet"] is True
+
+    # What it had counted before is not of this day.
+    send(earlier)
+    newest = {"reported_at": now + 1, "accepted": 2_000, "delivered": 1_098}
+    send(report.model_copy(update=newest))
+    assert figures()["successRate"]["value"] == 1.0
 
 
 def test_how_the_pipeline_is(api: Api, dataset: str) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from intentloop_devstack import PostgresServer
 from support import tables
+from support.harm import die, freeze, restart
 from support.proxy import Proxy
 from support.scene import SUPERVISED, Scene, end_sessions
 
 pytestmark = pytest.mark.fault
-FREEZE_SECONDS = 10.0
+HALF_OPEN_SECONDS = 15.0
 """How long the fault lasts; nothing is waited for."""
 
 SLOW_COMMIT = """
@@ -33,21 +33,6 @@ WHERE application_name LIKE 'intentloop-%%' AND wait_event = 'PgSleep'
 @pytest.fixture
 def postgres_server(own_postgres: PostgresServer) -> PostgresServer:
     return own_postgres
-
-
-def die(server: PostgresServer) -> None:
-    server.kill()
-    server.restart()
-
-
-def restart(server: PostgresServer) -> None:
-    server.restart()
-
-
-def freeze(server: PostgresServer) -> None:
-    server.pause()
-    time.sleep(FREEZE_SECONDS)
-    server.resume()
 
 
 @pytest.mark.parametrize(
@@ -158,3 +143,18 @@ def test_network_cut_between_worker_and_database(road: Proxy, scene: Scene) -> N
 
     scene.recovers()
     scene.ends_well()
+
+
+def test_half_open_connection_to_the_database(road: Proxy, scene: Scene) -> None:
+    """What is sent is swallowed, and every connection looks open."""
+    worker = scene.start_worker()
+    scene.traffic()
+    scene.flows()
+
+    road.swallow()
+    scene.lasts(HALF_OPEN_SECONDS)
+    road.open_road()
+
+    scene.recovers()
+    scene.ends_well()
+    assert worker.process.poll() is None

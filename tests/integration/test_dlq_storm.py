@@ -51,8 +51,10 @@ def test_so_configured_a_storm_stops_the_worker_before_more_is_emptied(
     produced = stored + produce(kafka.bootstrap_servers, conversations, poison(400))
 
     assert worker.process.wait(60) == 1
-    assert worker.says("a storm of dead letters")
-    assert worker.says("INTENTLOOP_STORM_STOP=false")
+    assert not worker.says("Traceback")
+    (line,) = [line for line in worker.log.read_text().splitlines() if '"worker_ends"' in line]
+    assert "a storm of dead letters" in line
+    assert "INTENTLOOP_STORM_STOP=false" in line
     letters = dead_letters(kafka.bootstrap_servers, f"{conversations}.dlq")
     assert len(letters) <= 50
     assert tables.accounted(database_url) <= stored + len(letters)
@@ -86,6 +88,8 @@ def test_a_database_that_refuses_everything_is_a_storm_too(
     eventually(lambda: worker.says("dead_letter_storm"), 60)
     if stop == "true":
         assert worker.process.wait(60) == 1
+        assert worker.says('"worker_ends"')
+        assert not worker.says("Traceback")
         letters = dead_letters(kafka.bootstrap_servers, f"{conversations}.dlq")
         assert len(letters) <= 50
         assert tables.accounted(database_url) <= len(letters)

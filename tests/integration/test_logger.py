@@ -1,4 +1,7 @@
-"""The logger on a real Kafka: what it was given arrives, once, in order, from wherever it came."""
+"""The logger and where it sends to: what it was given arrives, once, in order, from wherever.
+
+Over a real Kafka and over HTTP alike.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
 
-from intentloop_producer import ConversationLogger, Counts, LoggerSettings
+from intentloop_producer import ConversationLogger, Counts
 from intentloop_producer import kafka as kafka_transport
 from intentloop_producer.kafka import KafkaTransport
 from intentloop_producer.transport import Failure
-from intentloop_schemas import Event
 from intentloop_schemas.kafka import KafkaSettings
-from support.topic_reader import read_events, read_topic
+from support.destinations import Destination, KafkaDestination
+from support.topic_reader import read_topic
 
 PATIENCE = 60
 
@@ -33,13 +35,8 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def kafka_settings(kafka: Any) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
-
-
-@pytest.fixture
-def logger(kafka_settings: KafkaSettings, topic: str) -> Iterator[ConversationLogger]:
-    with ConversationLogger(LoggerSettings(topic=topic), kafka=kafka_settings) as logger:
+def logger(destination: Destination) -> Iterator[ConversationLogger]:
+    with destination.logger() as logger:
         yield logger
 
 
@@ -49,17 +46,15 @@ def log(logger: ConversationLogger, sender: str, text: str, **more: Any) -> bool
     )
 
 
-def texts_by_sender(records: list[Message]) -> dict[str, list[str]]:
+def texts_by_sender(destination: Destination) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
-    for record in records:
-        event = Event.model_validate_json(record.value() or b"")
-        assert record.key().decode() == event.phone_number
+    for event in destination.events():
         texts.setdefault(event.phone_number, []).append(event.message_text)
     return texts
 
 
-def test_events_arrive_valid_keyed_by_sender_and_in_order(
-    kafka: Any, topic: str, logger: ConversationLogger
+def test_events_arrive_valid_and_in_order(
+    destination: Destination, logger: ConversationLogger
 ) -> None:
     said = {f"+1555010{sender}": [f"message {n}" for n in range(50)] for sender in range(8)}
     for n in range(50):
@@ -67,14 +62,10 @@ def test_events_arrive_valid_keyed_by_sender_and_in_order(
             assert log(logger, sender, f"message {n}", channel="rcs", language="en")
     assert logger.flush(PATIENCE) == 0
 
-    records = read_topic(kafka.bootstrap_servers, topic)
-    assert texts_by_sender(records) == said
-    events = read_events(kafka.bootstrap_servers, topic)
+    assert texts_by_sender(destination) == said
+    events = destination.events()
     assert {(event.channel, event.language) for event in events} == {("rcs", "en")}
     assert len({event.event_id for event in events}) == 400
-    homes = {record.key(): record.partition() for record in records}
-    assert len(set(homes.values())) > 1
-    assert all(homes[record.key()] == record.partition() for record in records)
     assert logger.counts == Counts(400, 400, 0, 0, 0, 0)
 
 
@@ -82,18 +73,17 @@ def test_events_arrive_valid_keyed_by_sender_and_in_order(
 JAVA_PARTITIONS = {"+919876543210": 1, "+15550100": 2, "+15550101": 1, "session-1": 0, "4711": 2}
 
 
-def test_senders_go_to_the_partitions_that_java_clients_choose(
-    kafka: Any, topic: str, logger: ConversationLogger
-) -> None:
-    for sender in JAVA_PARTITIONS:
-        log(logger, sender, "hello")
-    assert logger.flush(PATIENCE) == 0
+def test_senders_go_to_the_partitions_that_java_clients_choose(kafka: Any, topic: str) -> None:
+    with KafkaDestination(kafka, topic).logger() as logger:
+        for sender in JAVA_PARTITIONS:
+            log(logger, sender, "hello")
+        assert logger.flush(PATIENCE) == 0
     records = read_topic(kafka.bootstrap_servers, topic)
     assert {record.key().decode(): record.partition() for record in records} == JAVA_PARTITIONS
 
 
 def test_threads_and_asyncio_tasks_share_a_logger(
-    kafka: Any, topic: str, logger: ConversationLogger
+    destination: Destination, logger: ConversationLogger
 ) -> None:
     def talk(sender: str) -> None:
         for n in range(100):
@@ -115,27 +105,25 @@ def test_threads_and_asyncio_tasks_share_a_logger(
         thread.join()
 
     assert logger.flush(PATIENCE) == 0
-    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(destination)
     assert len(found) == 8
     assert all(texts == [str(n) for n in range(100)] for texts in found.values())
 
 
-def test_closing_delivers_what_was_logged(
-    kafka: Any, topic: str, kafka_settings: KafkaSettings
-) -> None:
-    logger = ConversationLogger(LoggerSettings(topic=topic), kafka=kafka_settings)
+def test_closing_delivers_what_was_logged(destination: Destination) -> None:
+    logger = destination.logger()
     for n in range(2_000):
         assert log(logger, "+15550100", str(n))
     logger.close(PATIENCE)
-    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(destination)
     assert found == {"+15550100": [str(n) for n in range(2_000)]}
     assert logger.counts.delivered == 2_000
 
 
 def test_a_producer_that_failed_for_good_is_replaced_and_what_it_held_is_settled(
-    kafka: Any, make_topic: Callable[..., str], kafka_settings: KafkaSettings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    kafka: Any, make_topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka_settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
     # With these, librdkafka gives a producer up when the broker refuses a message.
     monkeypatch.setitem(kafka_transport.PRODUCER, "enable.gapless.guarantee", True)
     monkeypatch.setitem(kafka_transport.PRODUCER, "compression.type", "none")
@@ -161,24 +149,18 @@ def test_a_producer_that_failed_for_good_is_replaced_and_what_it_held_is_settled
     assert values == [b"before", b"after"]
 
 
-# Kafka away
-
-
-def need_our_own(kafka: Any) -> None:
-    if kafka.pid is None:
-        pytest.skip("this Kafka cannot be stopped: unset KAFKA_BOOTSTRAP_SERVERS")
+# Away
 
 
 @pytest.mark.fault
-def test_while_kafka_is_away_the_bot_notices_nothing_and_what_it_said_arrives_later(
-    kafka: Any, topic: str, logger: ConversationLogger, caplog: pytest.LogCaptureFixture,
+def test_while_it_is_away_the_bot_notices_nothing_and_what_it_said_arrives_later(
+    destination: Destination, logger: ConversationLogger, caplog: pytest.LogCaptureFixture,
     eventually: Any,
 ) -> None:  # fmt: skip
-    need_our_own(kafka)
     log(logger, "+15550100", "before")
     assert logger.flush(PATIENCE) == 0
 
-    kafka.stop()
+    destination.stop()
     try:
         costs = []
         for n in range(2_000):
@@ -186,14 +168,15 @@ def test_while_kafka_is_away_the_bot_notices_nothing_and_what_it_said_arrives_la
             assert log(logger, "+15550100", str(n))
             costs.append(time.perf_counter() - start)
         assert logger.flush(0.5) == 2_000
-        eventually(lambda: "Kafka cannot be used, conversations wait" in caplog.text)
+        trouble = f"{destination.name} cannot be used, conversations wait"
+        eventually(lambda: trouble in caplog.text)
     finally:
-        kafka.restart()
+        destination.restart()
     assert sorted(costs)[int(len(costs) * 0.99)] < 0.01
 
     log(logger, "+15550100", "after")
     assert logger.flush(PATIENCE) == 0
-    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(destination)
     assert found == {"+15550100": ["before", *map(str, range(2_000)), "after"]}
     assert logger.counts == Counts(2_002, 2_002, 0, 0, 0, 0)
     assert "+15550100" not in caplog.text
@@ -216,7 +199,7 @@ def log(sender, count):
 
 
 @pytest.fixture
-def run_bot(kafka: Any, topic: str, journal: Path) -> Callable[..., float]:
+def run_bot(destination: Destination, journal: Path) -> Callable[..., float]:
     def run(body: str, **environment: str) -> float:
         """Run a bot to its end, and return how many seconds that took."""
         start = time.monotonic()
@@ -225,8 +208,7 @@ def run_bot(kafka: Any, topic: str, journal: Path) -> Callable[..., float]:
             check=True,
             timeout=PATIENCE,
             env={
-                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-                "INTENTLOOP_TOPIC": topic,
+                **destination.environment,
                 "INTENTLOOP_JOURNAL_DIR": str(journal),
                 **environment,
             },
@@ -237,23 +219,25 @@ def run_bot(kafka: Any, topic: str, journal: Path) -> Callable[..., float]:
 
 
 def test_a_bot_that_ends_without_closing_loses_nothing(
-    kafka: Any, topic: str, run_bot: Callable[..., float]
+    destination: Destination, run_bot: Callable[..., float]
 ) -> None:
     run_bot("log('bot', 300)")
-    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(destination)
     assert found == {"bot": [str(n) for n in range(300)]}
 
 
 def test_a_bot_that_ends_on_an_exception_loses_nothing(
-    kafka: Any, topic: str, run_bot: Callable[..., float]
+    destination: Destination, run_bot: Callable[..., float]
 ) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run_bot("log('bot', 20); raise SystemExit(3)")
-    assert len(read_topic(kafka.bootstrap_servers, topic)) == 20
+    assert len(destination.events()) == 20
 
 
-def test_a_bot_ends_in_time_while_kafka_is_away(run_bot: Callable[..., float]) -> None:
-    assert run_bot("log('bot', 300)", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1") < 20
+def test_a_bot_ends_in_time_while_its_destination_is_away(
+    destination: Destination, run_bot: Callable[..., float]
+) -> None:
+    assert run_bot("log('bot', 300)", **destination.nowhere) < 20
 
 
 FORKS = """
@@ -286,17 +270,17 @@ for child in children:
 
 @pytest.mark.parametrize("way", [FORKS, WORKERS], ids=["os.fork", "multiprocessing"])
 def test_forked_children_log_on_their_own_and_nothing_is_said_twice(
-    kafka: Any, topic: str, run_bot: Callable[..., float], way: str
+    destination: Destination, run_bot: Callable[..., float], way: str
 ) -> None:
     run_bot(way)
-    found = texts_by_sender(read_topic(kafka.bootstrap_servers, topic))
+    found = texts_by_sender(destination)
     senders = ["child 0", "child 1", "child 2", "parent", "parent again"]
     assert sorted(found) == senders
     assert all(texts == [str(n) for n in range(100)] for texts in found.values())
 
 
 def test_a_child_that_logs_nothing_ends_as_if_there_were_no_logger(
-    kafka: Any, topic: str, run_bot: Callable[..., float]
+    destination: Destination, run_bot: Callable[..., float]
 ) -> None:
     run_bot(
         "log('parent', 10)\n"
@@ -305,7 +289,7 @@ def test_a_child_that_logs_nothing_ends_as_if_there_were_no_logger(
         "    sys.exit()\n"
         "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0\n"
     )
-    assert len(read_topic(kafka.bootstrap_servers, topic)) == 10
+    assert len(destination.events()) == 10
 
 
 OPEN = """

@@ -372,7 +372,7 @@ def reviewed(desk: Desk) -> int:
 
 
 def test_what_was_flagged_before_the_queue_existed_is_taken_up(database_url: str) -> None:
-    migrate(database_url, "0004")
+    migrate(database_url, "0005")
     sink = PostgresSink(database_url, window_seconds=30, writer="old")
     tables.query(database_url, "CREATE TABLE review_inbox (id serial, example_ids text[])")
     sink.store(sink.prepare([batch([unsure(i, f"text {i % 3}") for i in range(9)])]))

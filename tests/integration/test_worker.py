@@ -101,6 +101,7 @@ def test_an_old_schema_is_refused_with_what_to_do(
 
     assert worker.process.wait(60) == 1
     assert worker.says("run `intentloop migrate`")
+    assert not worker.says("Traceback")
 
 
 def test_the_same_event_with_other_content_becomes_a_dead_letter(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from intentloop_schemas import Batch, ClosedBy, Entry, ReviewReason, Source, TopicPartition
 from intentloop_sink.spool import Spool
-from intentloop_sink.spool.format import Header, SpooledRecord, decode, encode, header, text_of
+from intentloop_sink.spool.format import LINES, Header, SpooledRecord, decode, encode, header
 from support.batches import entry
 
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=40)
@@ -81,7 +81,7 @@ def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
     line = encode(batch)
     assert line.count(b"\n") == 1
     assert strict(line.decode())["batch"]["topic"] == batch.partition.topic
-    text = text_of(line)
+    text = LINES.decode(line)
     assert text is not None
     assert decode(text) == batch
     assert header(text) == Header.of(batch)

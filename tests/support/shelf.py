@@ -7,6 +7,7 @@ import threading
 import time
 
 from intentloop_producer.transport import Failure, Route, Settle
+from intentloop_schemas import LoggerReport
 
 
 class Shelf:
@@ -25,6 +26,8 @@ class Shelf:
         self.refusal: Failure | None = None
         self.taken: list[tuple[bytes, bytes]] = []
         self.waiting: list[Settle] = []
+        self.reports: list[LoggerReport] = []
+        self.is_closed = False
 
     def send(self, key: bytes, value: bytes, settle: Settle) -> bool:
         if not self.room.is_set():
@@ -33,6 +36,10 @@ class Shelf:
         self.taken.append((key, value))
         self.waiting.append(settle)
         return True
+
+    def report(self, _key: bytes, value: bytes, settle: Settle) -> None:
+        self.reports.append(LoggerReport.model_validate_json(value))
+        settle(None)
 
     def poll(self, seconds: float) -> None:
         self.polled.set()
@@ -47,6 +54,9 @@ class Shelf:
     def flush(self, seconds: float) -> None:
         if self.answers.wait(seconds):
             self.poll(0)
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def route(self) -> Route:
         return Route("a shelf", lambda _: self)

@@ -24,6 +24,7 @@ from intentloop_sink.spool import (
     SpoolHeldError,
     SpoolSettings,
 )
+from intentloop_sink.spool.format import LINES
 from support.batches import NOON, PARTITION, LogRecord, batch, entry, partition, tens, traffic
 
 OpenSpool = Callable[..., Spool]
@@ -442,15 +443,13 @@ def test_damage_that_comes_later_is_set_aside_too(open_spool: OpenSpool) -> None
 
 
 def test_a_line_that_a_later_release_wrote_is_set_aside(open_spool: OpenSpool) -> None:
-    from intentloop_sink.spool import format as line_format
-
     with open_spool() as spool:
         spool.append([batch([entry(0)])])
         (path,) = segments(spool)
-    text = line_format.text_of(path.read_bytes())
+    text = LINES.decode(path.read_bytes())
     assert text is not None
     changed = text.replace(b'"closedBy":"size"', b'"closedBy":"moon phase"')
-    path.write_bytes(line_format._framed(changed) + path.read_bytes())
+    path.write_bytes(LINES.encode(changed) + path.read_bytes())
     again = open_spool()
     assert len(read(again)) == 1
     assert again.damage.lines == 1

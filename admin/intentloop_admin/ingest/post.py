@@ -4,27 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from intentloop_schemas import Entry, Event
-
-
-@dataclass(slots=True)
-class Received:
-    """What stands for a record of the log; it gets its offset when it is stored."""
-
-    event: Event
-    timestamp: int
-    """When it came, epoch ms."""
-    offset: int = -1
-
-    @property
-    def key(self) -> bytes:
-        """The sender, as in Kafka."""
-        return self.event.phone_number.encode()
-
-    @property
-    def value(self) -> bytes:
-        """The event, as in Kafka."""
-        return self.event.to_json()
+from intentloop_schemas import Entry
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, assert_never
 
 import structlog
@@ -13,6 +13,7 @@ from intentloop_admin.ingest.post import Post
 from intentloop_schemas import Batch
 from intentloop_sink import Outcome, OutOfTurn, Prepared, Refused, Retry, Stored, Unavailable
 from intentloop_sink.spool import Spool, SpoolError
+from intentloop_stream.processing import LocalRecord
 
 _RETRIES = 5
 """How often a group is tried again before it is spooled, when the database is well."""
@@ -78,7 +79,7 @@ class Writer:
 
     def _write(self, posts: Sequence[Post]) -> None:
         attempt = 0
-        while batches := self._line.batches(posts):
+        while batches := self._numbered(posts):
             if self._spool is not None and not self._spool.is_empty:
                 self._put_aside(batches, self._spool)
                 return
@@ -103,18 +104,35 @@ class Writer:
                 case _:
                     assert_never(outcome)
 
+    def _numbered(self, posts: Sequence[Post]) -> list[Batch]:
+        batches = self._line.batches(posts)
+        if self._spool is None:
+            # They go into files whatever comes.
+            spell_alike(batches)
+        return batches
+
     def _give_up(self, batches: list[Batch], error: str) -> None:
         if self._spool is None:
             raise NotTakenError(error)
         self._put_aside(batches, self._spool)
 
     def _put_aside(self, batches: list[Batch], spool: Spool) -> None:
+        spell_alike(batches)
         try:
             spool.append(batches)
         except SpoolError as error:
             raise NotTakenError(str(error)) from error
         self._line.advance(batches)
         log.warning("spooled", batches=len(batches), waiting=spool.events)
+
+
+def spell_alike(batches: Iterable[Batch]) -> None:
+    """Let the JSON of each conversation be ours: files then hold each of them once."""
+    for batch in batches:
+        for entry in batch.entries:
+            record = entry.record
+            assert isinstance(record, LocalRecord)  # noqa: S101 - posts hold nothing else
+            record.value = entry.event.to_json()
 
 
 def _refuse(posts: Sequence[Post], refused: Refused) -> None:

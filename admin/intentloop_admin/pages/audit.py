@@ -67,7 +67,7 @@ async def show_audit(
         curve=_curve(audited),
         bins=[(f"{b.mean_confidence:.1%}", f"{b.share:.1%}", b.right, b.judged) for b in bins],
         suggestion=suggested_threshold(audited),
-        threshold=services.rule.threshold,
+        threshold=services.configuration.worker.confidence_threshold,
         target=TARGET_PRECISION,
         min_judged=MIN_JUDGED,
         days=DAYS,

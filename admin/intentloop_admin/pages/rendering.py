@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
-from intentloop_schemas.pii import mask_sender
+from intentloop_schemas.masking import masked
 
 THEME_COOKIE = "intentloop_theme"
 THEMES = ("auto", "light", "dark")
@@ -79,7 +79,7 @@ def address(path: str, query: Mapping[str, Any]) -> str:
 
 def shown_sender(sender: str, key: Key) -> str:
     """Return a sender as a key may see it."""
-    return sender if key.may(Scope.PII) else mask_sender(sender)
+    return sender if key.may(Scope.PII) else masked(sender)
 
 
 def _percent(share: float | None, digits: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sized
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -14,10 +15,8 @@ from intentloop_admin.ingest import (
     MalformedBodyError,
     NotTakenError,
     Post,
-    Received,
-    read_conversations,
+    split_conversations,
 )
-from intentloop_admin.ingest.body import Invalid
 from intentloop_admin.problems import BODY, ProblemError, documented, try_later
 from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.routes.words import Answer
@@ -27,7 +26,7 @@ from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services, now_ms
 from intentloop_schemas import Entry, Event
 from intentloop_schemas.event import DEFAULT_DATASET
-from intentloop_stream.processing import to_entry
+from intentloop_stream.processing import LocalRecord, Rejection
 
 router = APIRouter(tags=["Conversations"])
 
@@ -104,25 +103,27 @@ async def log_conversations(
     Sending them again gives the same answer and stores nothing twice: a conversation is known by
     its datasetId, eventId and timestamp. The body may be packed with gzip.
     """
-    items = _items(await request.body())
-    allowed = [_allowed(item, key) for item in items]
-    entries = _entries(allowed, services)
-    post = Post([entry for _, entry in entries])
+    items, now = _items(await request.body()), now_ms()
+    records = [LocalRecord(item, now) for item in items]
+    decoded = services.decoder.decode(records, None)
+    entries, errors = _sorted(decoded, key)
+    post = Post(list(entries.values()))
     try:
         await services.intake.put(post)
     except NotTakenError as error:
         raise try_later(f"Nothing was stored: {error}; send it again.") from error
-    errors = {index: item.error for index, item in enumerate(allowed) if isinstance(item, Invalid)}
-    errors |= {i: post.errors[id(entry)] for i, entry in entries if id(entry) in post.errors}
-    _count(services, post, errors)
+    if post.errors:
+        errors |= {i: post.errors[id(e)] for i, e in entries.items() if id(e) in post.errors}
+    flagged = sum(1 for entry in post.entries if entry.reasons)
+    _count(services, post, errors, flagged)
     if not post.entries:
-        raise _none_accepted(items, allowed, errors)
-    return _answer(post, errors)
+        raise _none_accepted(decoded, entries, errors)
+    return _answer(post, errors, flagged)
 
 
-def _items(body: bytes) -> list[Event | Invalid]:
+def _items(body: bytes) -> list[bytes]:
     try:
-        items = read_conversations(body)
+        items = split_conversations(body)
     except MalformedBodyError as error:
         status = HTTPStatus.UNPROCESSABLE_ENTITY if error.is_json else HTTPStatus.BAD_REQUEST
         raise _refused(str(error), {}, status) from error
@@ -131,48 +132,46 @@ def _items(body: bytes) -> list[Event | Invalid]:
     return items
 
 
-def _allowed(item: Event | Invalid, key: Key) -> Event | Invalid:
-    if isinstance(item, Event) and not key.may_use(item.dataset_id):
-        return Invalid(f"datasetId: this key is not for {item.dataset_id}")
-    return item
+def _sorted(
+    decoded: Iterable[Entry | Rejection], key: Key
+) -> tuple[dict[int, Entry], dict[int, str]]:
+    """Return what is to be stored and what is wrong with the rest, by their places."""
+    entries: dict[int, Entry] = {}
+    errors: dict[int, str] = {}
+    for index, item in enumerate(decoded):
+        if isinstance(item, Rejection):
+            errors[index] = item.error
+        elif key.may_use(item.event.dataset_id):
+            entries[index] = item
+        else:
+            errors[index] = f"datasetId: this key is not for {item.event.dataset_id}"
+    return entries, errors
 
 
-def _entries(items: list[Event | Invalid], services: Services) -> list[tuple[int, Entry]]:
-    now = now_ms()
-    return [
-        (index, to_entry(item, Received(item, now), services.rule, late=False))
-        for index, item in enumerate(items)
-        if isinstance(item, Event)
-    ]
-
-
-def _count(services: Services, post: Post, errors: dict[int, str]) -> None:
+def _count(services: Services, post: Post, errors: Sized, flagged: int) -> None:
     services.metrics.accepted.inc(len(post.entries))
     services.metrics.refused.inc(len(errors))
-    services.metrics.flagged.inc(_flagged(post))
+    services.metrics.flagged.inc(flagged)
 
 
-def _flagged(post: Post) -> int:
-    return sum(1 for entry in post.entries if entry.reasons)
-
-
-def _answer(post: Post, errors: dict[int, str]) -> Response:
-    fields = {
-        "count": len(post.entries),
-        "flagged_for_review": _flagged(post),
-        "dataset_id": post.entries[0].event.dataset_id,
-    }
+def _answer(post: Post, errors: dict[int, str], flagged: int) -> Response:
+    dataset_id = post.entries[0].event.dataset_id
+    accepted = Accepted(
+        success=not errors,
+        count=len(post.entries),
+        flagged_for_review=flagged,
+        dataset_id=dataset_id,
+    ).model_dump()
     if not errors:
-        return JSONResponse(Accepted(**fields).model_dump())
-    partly = PartlyAccepted(**fields, errors=_listed(errors))
-    return JSONResponse(partly.model_dump(mode="json"), HTTPStatus.MULTI_STATUS)
+        return JSONResponse(accepted)
+    listed = [error.model_dump() for error in _listed(errors)]
+    return JSONResponse({**accepted, "errors": listed}, HTTPStatus.MULTI_STATUS)
 
 
 def _none_accepted(
-    items: list[Event | Invalid], allowed: list[Event | Invalid], errors: dict[int, str]
+    decoded: list[Entry | Rejection], entries: Sized, errors: dict[int, str]
 ) -> ProblemError:
-    was_valid = all(isinstance(item, Event) for item in items)
-    if was_valid and all(isinstance(item, Invalid) for item in allowed):
+    if not entries and not any(isinstance(item, Rejection) for item in decoded):
         return forbidden("This key is for none of the datasets of these conversations.")
     return _refused("None of the conversations is valid; errors says why.", errors)
 

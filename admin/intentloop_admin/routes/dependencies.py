@@ -10,7 +10,8 @@ from intentloop_admin.services import Services
 from intentloop_schemas.event import DatasetId
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    # Not a plain function: those are called in another thread, which takes longer than the call.
     return cast("Services", request.app.state.services)
 
 

@@ -17,7 +17,7 @@ from intentloop_admin.security.access import Where, forbidden, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services
-from intentloop_schemas.pii import mask_sender
+from intentloop_schemas.masking import masked
 from intentloop_sink import catalogue
 from intentloop_sink.catalogue import (
     BulkChange,
@@ -75,7 +75,7 @@ class Example(Answer):
             return answer
         return answer.model_copy(
             update={
-                "sender": mask_sender(example.sender),
+                "sender": masked(example.sender),
                 "tags": [_masked(tag) for tag in example.tags],
                 "session_id": None,
                 "message_id": None,
@@ -218,7 +218,7 @@ def _cursor(text: str | None) -> Cursor | None:
 
 
 def _masked(tag: str) -> str:
-    return _SOURCE + mask_sender(tag.removeprefix(_SOURCE)) if tag.startswith(_SOURCE) else tag
+    return _SOURCE + masked(tag.removeprefix(_SOURCE)) if tag.startswith(_SOURCE) else tag
 
 
 def _missing(services: Services, example_id: str, dataset_id: str) -> ProblemError:

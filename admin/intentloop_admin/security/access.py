@@ -41,7 +41,7 @@ class Requires:
     scope: Scope
     where: Where
 
-    def __call__(self, request: Request, _: str | None = Security(_header)) -> Key:
+    async def __call__(self, request: Request, _: str | None = Security(_header)) -> Key:
         """Return the key of a request."""
         key: Key = request.state.key
         if not key.may(self.scope):

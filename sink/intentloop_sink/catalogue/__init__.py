@@ -23,13 +23,13 @@ from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
 from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKey
 from intentloop_sink.catalogue.overlay import Overlay
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
-from intentloop_sink.catalogue.reports import AddReports, LoggerReport, Reported
+from intentloop_sink.catalogue.reports import AddReport, Reported
 from intentloop_sink.catalogue.sessions import CloseSession, OpenSession, StoredSession
 from intentloop_sink.catalogue.store import CatalogueStore, ReadableStore
 
 __all__ = [
     "AddKey",
-    "AddReports",
+    "AddReport",
     "BulkChange",
     "Catalogue",
     "CatalogueStore",
@@ -50,7 +50,6 @@ __all__ = [
     "FileCatalogue",
     "FileIndex",
     "FileReader",
-    "LoggerReport",
     "MarkUsed",
     "OpenSession",
     "Overlay",

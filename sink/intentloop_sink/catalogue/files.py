@@ -21,13 +21,13 @@ from intentloop_sink.catalogue.examples import (
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
 from intentloop_sink.catalogue.journal import Journal
-from intentloop_sink.catalogue.reports import AddReports
+from intentloop_sink.catalogue.reports import AddReport
 from intentloop_sink.connection import DatabaseUnavailableError
 
 KINDS: dict[str, type[Edit[Any]]] = {
     kind.__name__: kind
     for kind in (
-        AddReports,
+        AddReport,
         BulkChange,
         ChangeExample,
         ChangeListed,

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from intentloop_schemas import Batch, Entry
 from intentloop_schemas.statistics import HISTOGRAM_BINS, HOUR_SECONDS
 from intentloop_sink.content import Content
-from intentloop_sink.encoding import tags
+from intentloop_sink.encoding import alternatives_json, tags
 from intentloop_sink.naming import dataset_name
 from intentloop_sink.spool.format import decode
 from intentloop_sink.spool.segments import Piece, pieces
@@ -289,9 +289,7 @@ def _row(entry: Entry, file: str) -> tuple[Any, ...]:
         "sessionId": event.session_id,
         "messageId": event.message_id,
         "currentStep": event.current_step,
-        "alternatives": None
-        if alternatives is None
-        else _json({"intent": a.intent, "confidence": a.confidence} for a in alternatives),
+        "alternatives": None if alternatives is None else alternatives_json(alternatives),
         "late": entry.late,
         "file": file,
     }

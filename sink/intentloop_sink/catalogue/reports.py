@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from pydantic import Field, StringConstraints
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from intentloop_sink.catalogue.edit import Edit, Moment, Words, insert_new
+from intentloop_schemas import LoggerReport
+from intentloop_sink.catalogue.edit import Edit, insert_new
 from intentloop_sink.tables import logger_report
 
-LoggerId = Annotated[
-    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:@-]+$")
-]
-Count = Annotated[int, Field(ge=0, le=2**62, strict=True)]
-
-
-class LoggerReport(Words):
-    """What one logger counted since its last report."""
-
-    logger_id: LoggerId
-    reported_at: Moment
-    accepted: Count
-    """Calls of log() that it took."""
-    delivered: Count
-    dropped: Count
-    """Calls of log() that it could not take."""
-    failed: Count
-    """Conversations that were refused, or given up."""
-    log_p99_us: Count | None = None
-    """99th percentile of the time that log() took, in microseconds."""
+_COUNTS = ("accepted", "delivered", "invalid", "failed", "dropped")
 
 
 class Reported(NamedTuple):
-    """Sums over reports."""
+    """What came of the messages that all loggers were given in some time."""
 
     accepted: int
     delivered: int
-    dropped: int
+    invalid: int
     failed: int
-    log_p99_us: int | None
+    dropped: int
+    log_p99_us: float | None
     """The highest that was reported."""
-    loggers: int
 
 
 @dataclass(frozen=True)
@@ -53,20 +35,41 @@ class Reports:
     connection: Connection
 
     def total(self, since: datetime) -> Reported | None:
-        """Return the sums since a time, None when nobody has reported."""
+        """Return the sums since a time, None when nobody has reported.
+
+        A logger counts from its start: what it had counted before is taken off.
+        """
         c = logger_report.c
-        counts = map(func.sum, (c.accepted, c.delivered, c.dropped, c.failed))
-        others = (func.max(c.log_p99_us), func.count(c.logger_id.distinct()))
-        wanted = select(*counts, *others).where(c.reported_at >= since)
-        row: Any = self.connection.execute(wanted).one()
-        return Reported._make([*map(int, row[:4]), *row[4:]]) if row[5] else None
+        now = self._counts(c.reported_at >= since)
+        if not now:
+            return None
+        before = self._counts(c.reported_at < since, c.logger_id.in_(now))
+        sums = [_sum(now.values(), i) - _sum(before.values(), i) for i in range(len(_COUNTS))]
+        slowest = select(func.max(c.log_p99_us)).where(c.reported_at >= since)
+        return Reported._make([*sums, self.connection.execute(slowest).scalar()])
+
+    def _counts(self, *conditions: ColumnElement[bool]) -> dict[str, tuple[int, ...]]:
+        """Return the last counts of each logger: they never go down."""
+        c = logger_report.c
+        latest = [func.max(c[name]) for name in _COUNTS]
+        rows: Any = self.connection.execute(
+            select(c.logger_id, *latest).where(*conditions).group_by(c.logger_id)
+        )
+        return {row[0]: tuple(row[1:]) for row in rows}
 
 
-class AddReports(Edit[int]):
-    """Keep reports; one that is there already stays as it is. Return how many were new."""
+class AddReport(Edit[bool]):
+    """Keep a report; tell whether it is new."""
 
-    reports: list[LoggerReport] = Field(min_length=1, max_length=1_000)
+    report: LoggerReport
 
-    def run(self, connection: Connection, at: datetime) -> int:  # noqa: ARG002 - every edit has its time
-        """Insert the rows."""
-        return sum(insert_new(connection, logger_report, r.model_dump()) for r in self.reports)
+    def run(self, connection: Connection, at: datetime) -> bool:  # noqa: ARG002 - every edit has its time
+        """Insert the row."""
+        row = self.report.model_dump()
+        for name in ("started_at", "reported_at"):
+            row[name] = datetime.fromtimestamp(row[name] / 1000, UTC)
+        return insert_new(connection, logger_report, row)
+
+
+def _sum(counts: Iterable[tuple[int, ...]], place: int) -> int:
+    return sum(count[place] for count in counts)

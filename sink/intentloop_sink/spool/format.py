@@ -12,7 +12,6 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
-from zlib import crc32
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 from pydantic.alias_generators import to_camel
@@ -28,13 +27,9 @@ from intentloop_schemas import (
     TopicPartition,
     example_id,
 )
+from intentloop_schemas.lines import LineFormat
 
-LINE_START = b'{"crc":"'
-"""Begins every line, and stands nowhere else: inside a JSON string its quotes are escaped."""
-_BEHIND_CRC = b'","batch":'
-_LINE_END = b"}\n"
-_CRC_DIGITS = 8
-_TEXT_START = len(LINE_START) + _CRC_DIGITS + len(_BEHIND_CRC)
+LINES = LineFormat("batch")
 _ENTRIES = b',"entries":'
 
 
@@ -85,13 +80,7 @@ def encode(batch: Batch) -> bytes:
         "events": len(batch.entries),
     }
     entries = b",".join(map(_entry_text, batch.entries))
-    return _framed(_json(head)[:-1] + _ENTRIES + b"[" + entries + b"]}")
-
-
-def text_of(line: bytes) -> bytes | None:
-    """Return the text of the batch in a line, None when the line is damaged."""
-    text = line[_TEXT_START : -len(_LINE_END)]
-    return text if line == _framed(text) else None
+    return LINES.encode(_json(head)[:-1] + _ENTRIES + b"[" + entries + b"]}")
 
 
 def header(text: bytes) -> Header:
@@ -110,11 +99,6 @@ def decode(text: bytes) -> Batch:
 def encode_letter(letter: DeadLetter) -> bytes:
     """Return a dead letter as a line of JSON, with its original bytes."""
     return letter.to_json() + b"\n"
-
-
-def _framed(text: bytes) -> bytes:
-    crc = f"{crc32(text):0{_CRC_DIGITS}x}".encode()
-    return LINE_START + crc + _BEHIND_CRC + text + _LINE_END
 
 
 def _json(fields: Mapping[str, object]) -> bytes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from intentloop_schemas import TopicPartition
 from intentloop_sink.spool.durable import PRIVATE_FILE, Sync, write_all
-from intentloop_sink.spool.format import LINE_START, Header, header, text_of
+from intentloop_sink.spool.format import LINES, Header, header
 
 PATTERN = "*.jsonl"
 
@@ -127,9 +127,10 @@ def pieces(path: Path, start: int = 0) -> Iterator[Piece]:
     offset = start
     with path.open("rb") as file:
         file.seek(start)
-        for raw in file:
-            yield from _split(raw, offset)
-            offset += len(raw)
+        for line in file:
+            for raw, text in LINES.pieces(line):
+                yield Piece(offset, raw, text)
+                offset += len(raw)
 
 
 def total(segments: Iterable[Segment]) -> dict[TopicPartition, Extent]:
@@ -187,16 +188,6 @@ def _understood(piece: Piece) -> Header | None:
         return header(piece.text) if piece.text is not None else None
     except ValueError:
         return None
-
-
-def _split(raw: bytes, offset: int) -> Iterator[Piece]:
-    """Yield a line, or its damaged part and then the lines that it swallowed with a newline."""
-    while raw:
-        text = text_of(raw)
-        end = len(raw) if text is not None else raw.find(LINE_START, 1)
-        end = end if end > 0 else len(raw)
-        yield Piece(offset, raw[:end], text)
-        raw, offset = raw[end:], offset + end
 
 
 def _joined(runs: list[Run]) -> list[Run]:

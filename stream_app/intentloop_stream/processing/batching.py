@@ -71,14 +71,23 @@ class PartitionBatcher:
         return closed
 
     def due(self, now: int, margin_ms: int = 0) -> Batch | None:
-        """Close the open batch when it reaches its age within `margin_ms` of `now`."""
-        if self._open and now >= self.opened_at + self.max_age_ms - margin_ms:
-            return self._close_open(ClosedBy.TIME)
-        return None
+        """Close the open batch when it reaches its age within `margin_ms` of `now`.
+
+        Also when the clock was set back: nobody knows how old the batch is then.
+        """
+        return self._close_open(ClosedBy.TIME) if self._is_due(now, margin_ms) else None
+
+    def due_position(self, now: int) -> int:
+        """Return the end of what is closed, or due by `now`."""
+        return self.position if self._is_due(now, 0) else self.first_position
 
     def close(self) -> Batch | None:
         """Close the open batch because the worker stops."""
         return self._close_open(ClosedBy.SHUTDOWN) if self._open else None
+
+    def _is_due(self, now: int, margin_ms: int) -> bool:
+        is_young = self.opened_at <= now < self.opened_at + self.max_age_ms - margin_ms
+        return bool(self._open) and not is_young
 
     def _ages(self, times: list[int], now: int) -> bool:
         """Tell whether any batch of records with these Kafka timestamps can reach its age."""

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 _KEY_TEXT = sa.Text(collation="C")
 _TIME = sa.DateTime(timezone=True)
@@ -39,11 +39,17 @@ def upgrade() -> None:
         "logger_report",
         sa.Column("logger_id", _KEY_TEXT, primary_key=True),
         sa.Column("reported_at", _TIME, primary_key=True),
+        sa.Column("started_at", _TIME, nullable=False),
         sa.Column("accepted", sa.BigInteger, nullable=False),
+        sa.Column("recovered", sa.BigInteger, nullable=False),
         sa.Column("delivered", sa.BigInteger, nullable=False),
-        sa.Column("dropped", sa.BigInteger, nullable=False),
+        sa.Column("invalid", sa.BigInteger, nullable=False),
         sa.Column("failed", sa.BigInteger, nullable=False),
-        sa.Column("log_p99_us", sa.BigInteger),
+        sa.Column("dropped", sa.BigInteger, nullable=False),
+        sa.Column("log_p50_us", sa.Double),
+        sa.Column("log_p99_us", sa.Double),
+        sa.Column("version", sa.Text, nullable=False),
+        sa.Column("transport", sa.Text, nullable=False),
     )
     op.create_index("logger_report_newest", "logger_report", ["reported_at"])
     # What came in the last day is asked for often, and the table has years in it.
