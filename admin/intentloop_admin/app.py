@@ -32,11 +32,14 @@ from intentloop_admin.pages.refusals import OPEN_PATHS, is_page, refusal
 from intentloop_admin.routes import (
     conversations,
     datasets,
+    erasures,
     examples,
+    exports,
     health,
     intents,
     jobs,
     loggers,
+    retention,
     statistics,
 )
 from intentloop_admin.security.access import Requires
@@ -58,11 +61,14 @@ PAGES = (
 ROUTERS = (
     conversations.router,
     datasets.router,
+    retention.router,
+    exports.router,
     examples.router,
     intents.router,
     statistics.router,
     jobs.router,
     loggers.router,
+    erasures.router,
     health.router,
     *PAGES,
 )

@@ -13,6 +13,7 @@ from functools import cached_property
 import structlog
 
 from intentloop_admin.collector import collect_reports
+from intentloop_admin.erasure import Whereabouts
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.jobs import TrainingJobs
@@ -26,7 +27,6 @@ from intentloop_admin.security.limiter import Limiter
 from intentloop_admin.security.sessions import MemoryShelf, SessionBook, TableShelf
 from intentloop_admin.settings import ApiSettings
 from intentloop_admin.storage import Storage, in_files, in_postgres
-from intentloop_admin.training import Training
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
@@ -58,6 +58,7 @@ class Configuration:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     """The review rule, the windows and the topic are the worker's."""
     pii: PiiSettings = field(default_factory=PiiSettings)
+    """Its key leads from a phone number to what is stored."""
     jobs: JobSettings = field(default_factory=JobSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
@@ -108,8 +109,6 @@ class Services:
         in_postgres = self.storage.mode == "postgres"
         shelf = TableShelf(self.stores) if in_postgres else MemoryShelf()
         self.sessions = SessionBook(self.keyring, shelf)
-        self.training: Training | None = None
-        """Given by whoever runs training jobs; without it pages offer none."""
         line = Line(configuration.writer, now_ms)
         writer = Writer(line, self.storage.sink, self.storage.fallback)
         self.intake = Intake(writer, self.metrics)
@@ -170,8 +169,16 @@ def _storage(configuration: Configuration, spool: Spool) -> Storage:
     window_seconds = configuration.worker.window_seconds
     if url is None:
         return in_files(spool, window_seconds=window_seconds)
+    where = Whereabouts(
+        database_url=url.get_secret_value(),
+        fallback=configuration.spool.folder,
+        # They lie where the bots are.
+        journals=None,
+        kafka=configuration.kafka,
+        topic=configuration.worker.topic,
+    )
     return in_postgres(
-        url.get_secret_value(),
+        where,
         spool,
         writer=configuration.writer,
         window_seconds=window_seconds,

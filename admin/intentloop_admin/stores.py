@@ -123,7 +123,7 @@ class DatabaseStores:
             except (DatabaseUnavailableError, TimeoutError) as error:
                 self._lose(error)
             except SlowQueryError as error:
-                raise _too_slow(error) from error
+                raise too_slow(error) from error
         return await _in(self._file_thread, partial(_ask, self._files.reading, question))
 
     async def apply(self, edit: Edit[T]) -> T:
@@ -136,7 +136,7 @@ class DatabaseStores:
             self._lose(error)
             raise try_later(f"{error}; nothing was changed. Try again.") from error
         except SlowQueryError as error:
-            raise _too_slow(error) from error
+            raise too_slow(error) from error
 
     async def watch(self) -> None:
         """Find out when the database is back, until cancelled."""
@@ -180,5 +180,6 @@ async def _in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-def _too_slow(error: SlowQueryError) -> ProblemError:
+def too_slow(error: SlowQueryError) -> ProblemError:
+    """Return the problem that an answer takes too long."""
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"The answer takes too long: {error}.")

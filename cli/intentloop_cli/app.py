@@ -11,7 +11,17 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, keys, trace, training
+from intentloop_cli import (
+    configuration,
+    dlq,
+    doctor,
+    erase,
+    export,
+    keys,
+    retention,
+    trace,
+    training,
+)
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -35,6 +45,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
+app.add_typer(retention.app, name="retention")
 app.add_typer(training.jobs_app, name="jobs")
 app.add_typer(training.nlu_app, name="nlu")
 app.command()(training.loop)
@@ -191,6 +202,10 @@ def replay(
     out.print(replaying.table(report, folder) if report.writers else f"Nothing waits in {folder}.")
     if not dry_run and not report.is_complete:
         raise typer.Exit(FAILURE)
+
+
+app.command()(export.export)
+app.command()(erase.erase)
 
 
 @app.command()

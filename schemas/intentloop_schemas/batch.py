@@ -89,7 +89,9 @@ class Batch:
     closed_by: ClosedBy
     entries: list[Entry] = field(default_factory=list)
     rejected: int = 0
-    """Records of the range that went to the dead-letter topic."""
+    """Records of the range that are not stored: they went to the dead-letter topic, or nowhere."""
     batches: int = 1
     """How many batches of the configured size this range holds; over 1 under a backlog."""
     source: Source = Source.KAFKA
+    suppressed: int = 0
+    """Of the rejected, those that must not be kept anywhere: they have no dead letter."""

@@ -1,4 +1,4 @@
-"""Cutting batches: what is stored already, and what can never be stored."""
+"""Cutting batches: what is stored already, what can never be stored, what must not be kept."""
 
 from __future__ import annotations
 
@@ -46,6 +46,17 @@ def without(batches: Iterable[Batch], entries: Iterable[Entry]) -> list[Batch]:
     """Return the batches with some of their entries moved to `rejected`."""
     refused = {id(entry) for entry in entries}
     return [_without(batch, refused) for batch in batches]
+
+
+def suppress(batch: Batch, kept: list[Entry]) -> Batch:
+    """Return a batch with only `kept` of its entries; the others are rejected without a trace."""
+    gone = len(batch.entries) - len(kept)
+    return replace(
+        batch,
+        entries=kept,
+        rejected=batch.rejected + gone,
+        suppressed=batch.suppressed + gone,
+    )
 
 
 def _without(batch: Batch, refused: set[int]) -> Batch:

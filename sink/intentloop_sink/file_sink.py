@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from intentloop_schemas import Batch
 from intentloop_sink.catalogue.files import FileCatalogue
@@ -10,6 +11,7 @@ from intentloop_sink.encoding import LineEncoder
 from intentloop_sink.outcome import Outcome, Refused, Stored, Unavailable
 from intentloop_sink.prepared import Prepared, prepare, settle
 from intentloop_sink.spool import Spool, SpoolError
+from intentloop_sink.suppression import Suppression
 
 
 class FileSink:
@@ -26,6 +28,7 @@ class FileSink:
         self._catalogue = catalogue
         self._window_seconds = window_seconds
         self._encoder = LineEncoder()
+        self._suppression = Suppression()
 
     def prepare(self, batches: Sequence[Batch]) -> Prepared:
         """Do everything that needs no file. Never blocks."""
@@ -34,11 +37,13 @@ class FileSink:
     def store(self, prepared: Prepared) -> Outcome:
         """Store a prepared group, all of it or nothing. Blocks."""
         with self._catalogue.turn() as index:
-            settled = settle(prepared, index.contents(prepared.lines.keys()))
+            self._suppression.list = index.suppressed()
+            kept = self._suppression.apply(prepared.batches)
+            settled = settle(replace(prepared, batches=kept), index.contents(prepared.lines.keys()))
             if settled.conflicts:
                 return Refused(tuple(settled.conflicts))
             try:
-                self._spool.append(prepared.batches)
+                self._spool.append(settled.batches)
             except SpoolError as error:
                 return Unavailable(str(error))
         return Stored(
@@ -46,6 +51,7 @@ class FileSink:
             stored=sum(row.stored for row in settled.ranges),
             duplicates=sum(row.duplicates for row in settled.ranges),
             rejected=sum(row.rejected for row in settled.ranges),
+            suppressed=sum(row.suppressed for row in settled.ranges),
         )
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ def record_loss(
     cursor: Cursor, timeouts: Timeouts, partition: TopicPartition, next_position: int, writer: str
 ) -> None:
     """Move a partition on to `next_position` and record what was skipped. Commits."""
-    position = begin(cursor, timeouts, [partition]).get(partition)
+    position = begin(cursor, timeouts, [partition]).positions.get(partition)
     if position is None or position >= next_position:
         cursor.execute("ROLLBACK")
         return

@@ -29,7 +29,9 @@ class Stored:
     duplicates: int = 0
     """Events that were there before."""
     rejected: int = 0
-    """Records that went to the dead letters."""
+    """Records that are not stored: they went to the dead letters, or are suppressed."""
+    suppressed: int = 0
+    """Of the rejected, those of erased senders and those past their dataset's retention."""
     flagged: int = 0
     """Of the stored, those that need review."""
     batches: int = 0

@@ -32,6 +32,7 @@ from intentloop_sink.prepared import Prepared, prepare
 from intentloop_sink.refusals import find_refused
 from intentloop_sink.silence import cutting_when_silent
 from intentloop_sink.stalled import ending_stalled_writers
+from intentloop_sink.suppression import Suppression
 from intentloop_sink.transaction import Timeouts, Transaction
 
 _ATTEMPTS = 4
@@ -88,6 +89,7 @@ class PostgresSink:
         self._failpoint = failpoint
         self._careful_until = float("-inf")
         self._encoder = LineEncoder()
+        self._suppression = Suppression()
         self._connection: Connection | None = None
         self._turn = threading.Lock()
 
@@ -116,16 +118,27 @@ class PostgresSink:
     def lines(
         self, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, OffsetLine] | Unavailable:
-        """Return where partitions stand; one that was never stored is absent. Blocks."""
+        """Return where partitions stand; one that was never stored is absent. Blocks.
+
+        Learns, too, who was erased: see `has_erased`.
+        """
         keys = {(p.topic_id, p.partition): p for p in partitions}
         if not keys:
             return {}
         try:
             with self._turn, self._session() as connection, connection.cursor() as cursor:
+                self._suppression.learn(cursor)
                 cursor.execute(statements.LINES, (tuple(keys),))
                 return {keys[row[:2]]: OffsetLine(*row[2:]) for row in cursor}
         except psycopg2.Error as error:
             return Unavailable(describe(error))
+
+    def has_erased(self, senders: Iterable[str], at: int) -> bool:
+        """Tell whether one of these senders was erased at a time, epoch ms, or later. Never blocks.
+
+        As far as is known from the last group that was stored, or the last look at `lines`.
+        """
+        return any(self._suppression.list.has_erased(sender, at) for sender in senders)
 
     def record_loss(self, partition: TopicPartition, next_position: int) -> Unavailable | None:
         """Record that the log no longer has what comes next in a partition, and skip it.
@@ -177,6 +190,7 @@ class PostgresSink:
                 self._writer,
                 self._timeouts,
                 self._encoder,
+                self._suppression,
                 self._failpoint,
             )
             return transaction.run(prepared, careful=self.is_careful)
@@ -191,6 +205,8 @@ class PostgresSink:
         with self._session() as connection, connection.cursor() as cursor:
             cursor.execute(statements.BEGIN, self._timeouts.settings())
             refusals = find_refused(cursor, prepared)
+        # A dead letter would keep what must not be kept.
+        refusals = [r for r in refusals if not self._suppression.list.has(r.entry)]
         if refusals:
             return Refused(tuple(refusals))
         log.error("the database refuses a group, but none of its rows alone: %s", describe(error))

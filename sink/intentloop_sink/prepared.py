@@ -39,6 +39,7 @@ class Range:
     duplicates: int = 0
     rejected: int = 0
     flagged: int = 0
+    suppressed: int = 0
 
     def takes(self, batch: Batch) -> bool:
         """Tell whether a batch can extend this row."""
@@ -106,6 +107,7 @@ def _settle_batch(batch: Batch, known: Mapping[str, Content], settled: Prepared)
     row.opened_at = min(row.opened_at, batch.opened_at)
     row.batches += batch.batches
     row.rejected += batch.rejected
+    row.suppressed += batch.suppressed
     row.stored += len(fresh)
     row.flagged += sum(1 for entry in fresh.values() if entry.reasons)
     row.duplicates += len(batch.entries) - len(fresh) - (len(settled.conflicts) - conflicts)

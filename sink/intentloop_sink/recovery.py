@@ -96,18 +96,21 @@ def _parts(batch: Batch, edges: Iterable[int]) -> Iterator[Batch]:
     if not inside:
         yield batch
         return
-    rejected = batch.rejected
+    rejected, suppressed = batch.rejected, batch.suppressed
     for first, end in pairwise([batch.first_position, *inside, batch.next_position]):
         entries = [entry for entry in batch.entries if first <= entry.record.offset < end]
+        part_rejected = min(rejected, end - first - len(entries))
         part = replace(
             batch,
             first_position=first,
             next_position=end,
             opened_at=entries[0].record.timestamp if entries else batch.opened_at,
             entries=entries,
-            rejected=min(rejected, end - first - len(entries)),
+            rejected=part_rejected,
+            suppressed=min(suppressed, part_rejected),
         )
         rejected -= part.rejected
+        suppressed -= part.suppressed
         yield part
 
 

@@ -21,8 +21,10 @@ SELECT set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('idle_in_transaction_session_timeout', %(statement_timeout)s, true);
 """
 
+# The version is read in the statement that takes the lock: whoever changes it waits for all that
+# hold one, so that none is left which does not know of the change.
 LOCK_LINES = """
-SELECT topic_id, partition, next_position FROM ingest_offset
+SELECT topic_id, partition, next_position, (SELECT version FROM suppression) FROM ingest_offset
 WHERE (topic_id, partition) IN %(lines)s ORDER BY topic_id, partition FOR UPDATE
 """
 
@@ -162,6 +164,7 @@ _RANGES = (
     _Column("duplicates", "integer", literal=numbers),
     _Column("rejected", "integer", literal=numbers),
     _Column("flagged", "integer", literal=numbers),
+    _Column("suppressed", "integer", literal=numbers),
 )
 
 
@@ -262,4 +265,5 @@ def _range_row(row: Range) -> tuple[Any, ...]:
         row.duplicates,
         row.rejected,
         row.flagged,
+        row.suppressed,
     )

@@ -177,6 +177,8 @@ conversation_batch = Table(
     Column("opened_at", _TIME, nullable=False),
     Column("committed_at", _TIME, nullable=False),
     Column("writer", Text, nullable=False),
+    # Of the rejected, those without a dead letter: they must not be kept anywhere.
+    Column("suppressed", Integer, nullable=False, server_default="0"),
     CheckConstraint("first_position < next_position", name="conversation_batch_range_check"),
 )
 
@@ -208,6 +210,34 @@ ingest_loss = Table(
     Column("recorded_at", _TIME, nullable=False, server_default=func.now()),
     Column("writer", Text, nullable=False),
     CheckConstraint("first_position < next_position", name="ingest_loss_range_check"),
+)
+
+# Who was erased. A keyed hash, because the sender is what must not be kept.
+erased_sender = Table(
+    "erased_sender",
+    metadata,
+    Column("sender_hash", _KEY_TEXT, primary_key=True),
+    Column("erased_at", _TIME, nullable=False),
+)
+
+# How long datasets keep examples, and before what event time they have none any more.
+retention = Table(
+    "retention",
+    metadata,
+    Column("dataset_id", _KEY_TEXT, primary_key=True),
+    Column("days", Integer),
+    Column("horizon", _TIME),
+    _now(),
+    CheckConstraint("days > 0", name="retention_days_check"),
+)
+
+# One row: the version of the two tables above, which every transaction looks at, and the key of
+# the hashes.
+suppression = Table(
+    "suppression",
+    metadata,
+    Column("version", BigInteger, nullable=False),
+    Column("key", Text, nullable=False),
 )
 
 # What may be done with the API. The key itself is nowhere, only its digest.

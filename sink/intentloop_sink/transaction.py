@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import is_
+from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
@@ -26,6 +27,7 @@ from intentloop_sink.outcome import OutOfTurn, Refused, Stored
 from intentloop_sink.prepared import Prepared, prepare, settle
 from intentloop_sink.recovery import divide, losses_below, shrink
 from intentloop_sink.statements import Statement
+from intentloop_sink.suppression import Suppression
 
 _COPY_BYTES = 1 << 20
 """Handed over at a time; with psycopg2's 8 KiB a COPY takes longer."""
@@ -49,18 +51,28 @@ class Timeouts:
         }
 
 
+class Begun(NamedTuple):
+    """What a transaction knows when it holds its locks."""
+
+    positions: dict[TopicPartition, int]
+    """The next positions of those partitions that exist."""
+    suppression: int
+    """The version of what must not be kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """Stores one group over a connection in autocommit mode.
 
-    `failpoint` is called as "store.before_copy", "store.after_copy", "store.before_commit" and
-    "store.after_commit".
+    `suppression` leaves out what must not be kept. `failpoint` is called as "store.before_copy",
+    "store.after_copy", "store.before_commit" and "store.after_commit".
     """
 
     connection: Connection
     writer: str
     timeouts: Timeouts
     encoder: LineEncoder
+    suppression: Suppression
     failpoint: Failpoint = no_failpoint
 
     def run(self, prepared: Prepared, *, careful: bool) -> Stored | Refused | OutOfTurn:
@@ -70,14 +82,15 @@ class Transaction:
         Raises psycopg2.Error; UniqueViolation means that one of the events was there already.
         """
         with self.connection.cursor() as cursor:
-            positions = self._lock(cursor, prepared.batches)
+            positions, version = self._lock(cursor, prepared.batches)
             losses = losses_below(cursor, prepared.batches, positions)
             recovered, rest = divide(prepared.batches, losses, positions)
             kept = fence(rest, positions)
             if isinstance(kept, OutOfTurn):
                 return kept
             fenced = _records(rest) - _records(kept)
-            prepared = self._cut(prepared, [*recovered, *kept])
+            self.suppression.refresh(cursor, version)
+            prepared = self._cut(prepared, self.suppression.apply([*recovered, *kept]))
             if careful or prepared.conflicts:
                 prepared = leave_out_known(cursor, prepared)
             if prepared.conflicts:
@@ -86,25 +99,25 @@ class Transaction:
                 self._write(cursor, prepared, kept, shrink(losses, recovered))
             return _stored(prepared, {**positions, **_ends(kept)}, fenced)
 
-    def _lock(self, cursor: Cursor, batches: Sequence[Batch]) -> dict[TopicPartition, int]:
-        """Begin, lock the group's partitions and return their next positions."""
+    def _lock(self, cursor: Cursor, batches: Sequence[Batch]) -> Begun:
+        """Begin, and lock the group's partitions."""
         firsts: dict[TopicPartition, int] = {}
         for batch in batches:
             firsts.setdefault(batch.partition, batch.first_position)
-        positions = begin(cursor, self.timeouts, list(firsts))
-        missing = sorted(firsts.keys() - positions.keys())
+        begun = begin(cursor, self.timeouts, list(firsts))
+        missing = sorted(firsts.keys() - begun.positions.keys())
         if missing:
             cursor.execute("ROLLBACK")
             for partition in missing:
                 self._insert_line(cursor, partition, firsts[partition])
-            positions = begin(cursor, self.timeouts, list(firsts))
-        return positions
+            begun = begin(cursor, self.timeouts, list(firsts))
+        return begun
 
     def _insert_line(self, cursor: Cursor, partition: TopicPartition, position: int) -> None:
         topic, topic_id, number = partition
         cursor.execute(statements.INSERT_LINE, (topic_id, number, topic, position, self.writer))
 
-    def _cut(self, prepared: Prepared, kept: list[Batch]) -> Prepared:
+    def _cut(self, prepared: Prepared, kept: Sequence[Batch]) -> Prepared:
         before = prepared.batches
         if len(kept) == len(before) and all(map(is_, kept, before)):
             return prepared
@@ -141,14 +154,14 @@ class Transaction:
         self.failpoint("store.after_commit")
 
 
-def begin(
-    cursor: Cursor, timeouts: Timeouts, partitions: Sequence[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """Begin a transaction, lock partitions and return the next positions of those that exist."""
+def begin(cursor: Cursor, timeouts: Timeouts, partitions: Sequence[TopicPartition]) -> Begun:
+    """Begin a transaction and lock partitions."""
     keys = {(p.topic_id, p.partition): p for p in partitions}
     parameters = {**timeouts.settings(), "lines": tuple(keys)}
     cursor.execute(statements.BEGIN + statements.LOCK_LINES, parameters)
-    return {keys[topic_id, number]: position for topic_id, number, position in cursor}
+    rows = cursor.fetchall()
+    positions = {keys[topic_id, number]: position for topic_id, number, position, _ in rows}
+    return Begun(positions, (rows[0][3] if rows else None) or 0)
 
 
 def copy_examples(cursor: Cursor, payload: bytes) -> None:
@@ -232,6 +245,7 @@ def _stored(prepared: Prepared, positions: dict[TopicPartition, int], fenced: in
         stored=sum(row.stored for row in prepared.ranges),
         duplicates=sum(row.duplicates for row in prepared.ranges),
         rejected=sum(row.rejected for row in prepared.ranges),
+        suppressed=sum(row.suppressed for row in prepared.ranges),
         flagged=sum(row.flagged for row in prepared.ranges),
         batches=sum(row.batches for row in prepared.ranges),
         fenced=fenced,

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import NewTopic
 
 from intentloop_schemas import DeadLetter, DeadLetterReason, dead_letter_topic
@@ -23,13 +23,10 @@ from intentloop_schemas.dead_letter import Place
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_stream.letter_reader import TopicMissingError, read_to_end
 from intentloop_stream.quarantine import Quarantine, QuarantineError
+from intentloop_stream.sender import OutgoingRecord, Sender, groups
 from intentloop_stream.topics import quiet_admin
 
-_GROUP_LETTERS = 500
-_GROUP_BYTES = 32 * 1024 * 1024
-_DELIVERY_SECONDS = 30
 _ADMIN_SECONDS = 10.0
-_MAX_MESSAGE_BYTES = 1_000_000_000
 _AWAY = (KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 
 
@@ -44,15 +41,6 @@ class RetryReport:
     """Letters that were not sent, or not remembered, and why."""
     is_cut_short: bool = False
     """Kafka went away, and the letters after that were not tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    partition: int
-    timestamp: int
 
 
 def retried_topic(topic: str) -> str:
@@ -89,10 +77,10 @@ def retry_letters(
         report.sent.update(letter.reason for letter in ready)
         return report
     sender = None
-    for group in _groups(ready):
+    for group in groups(ready, size=lambda letter: len(letter.value or b"")):
         if sender is None:
             _make_retried_topic(kafka, topic)
-            sender = _Sender(kafka)
+            sender = Sender(kafka)
         report.is_cut_short = not _send(sender, group, retried_topic(topic), report)
         if report.is_cut_short:
             break
@@ -113,21 +101,7 @@ def _ready(
             report.failed.append((letter.place, str(error)))
 
 
-def _groups(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    """Yield letters in groups of a bounded size in memory."""
-    group: list[DeadLetter] = []
-    size = 0
-    for letter in letters:
-        group.append(letter)
-        size += len(letter.value or b"")
-        if len(group) == _GROUP_LETTERS or size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _send(sender: _Sender, group: list[DeadLetter], markers: str, report: RetryReport) -> bool:
+def _send(sender: Sender, group: list[DeadLetter], markers: str, report: RetryReport) -> bool:
     """Send a group, then the markers of what Kafka confirmed; tell whether Kafka still answers."""
     errors = sender.send([_original(letter) for letter in group])
     sent = [letter for letter, error in zip(group, errors, strict=True) if error is None]
@@ -139,52 +113,15 @@ def _send(sender: _Sender, group: list[DeadLetter], markers: str, report: RetryR
     return not any(error and error.code() in _AWAY for error in (*errors, *unmarked))
 
 
-def _original(letter: DeadLetter) -> _Record:
-    return _Record(letter.topic, letter.key, letter.value, letter.partition, letter.timestamp)
+def _original(letter: DeadLetter) -> OutgoingRecord:
+    return OutgoingRecord(
+        letter.topic, letter.key, letter.value, letter.partition, letter.timestamp
+    )
 
 
-def _marker(letter: DeadLetter, topic: str) -> _Record:
+def _marker(letter: DeadLetter, topic: str) -> OutgoingRecord:
     now = time.time_ns() // 1_000_000
-    return _Record(topic, json.dumps(letter.place).encode(), letter.reason.encode(), 0, now)
-
-
-class _Sender:
-    """Sends records and waits until Kafka has them."""
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._producer = Producer(
-            {
-                **kafka.librdkafka(),
-                "enable.idempotence": True,
-                # What fitted into the topic compressed must fit again.
-                "compression.type": "zstd",
-                "message.max.bytes": _MAX_MESSAGE_BYTES,
-                "message.timeout.ms": _DELIVERY_SECONDS * 1000,
-                "log_level": 0,
-            }
-        )
-
-    def send(self, records: list[_Record]) -> list[KafkaError | None]:
-        """Return for each record why Kafka did not take it, None where it did. Blocks."""
-        errors: list[KafkaError | None] = [None] * len(records)
-        for number, record in enumerate(records):
-
-            def note(error: KafkaError | None, _: Message, number: int = number) -> None:
-                errors[number] = error
-
-            try:
-                self._producer.produce(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    partition=record.partition,
-                    timestamp=record.timestamp,
-                    on_delivery=note,
-                )
-            except KafkaException as refused:
-                errors[number] = refused.args[0]
-        self._producer.flush()
-        return errors
+    return OutgoingRecord(topic, json.dumps(letter.place).encode(), letter.reason.encode(), 0, now)
 
 
 def _make_retried_topic(kafka: KafkaSettings, topic: str) -> None:

@@ -32,6 +32,10 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
+        self._suppressed = self._counter(
+            "suppressed_records",
+            "Of the rejected, those of erased senders or past their retention.",
+        )
         self._flagged = self._counter("flagged_events", "Stored events that need review.")
         self._batches = self._counter("batches", "Batches stored.")
         self._lost = self._counter("lost_records", "Positions that Kafka deleted unread.")
@@ -67,6 +71,7 @@ class Metrics:
         self._records.labels("stored").inc(outcome.stored)
         self._records.labels("duplicate").inc(outcome.duplicates)
         self._records.labels("rejected").inc(outcome.rejected)
+        self._suppressed.inc(outcome.suppressed)
         self._flagged.inc(outcome.flagged)
         self._batches.inc(outcome.batches)
         self._commit_seconds.observe(seconds)

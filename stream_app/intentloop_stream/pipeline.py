@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
+from intentloop_schemas.senders import senders_of
 from intentloop_sink import OffsetLine, PostgresSink
 from intentloop_sink.spool import Spool
 from intentloop_stream.dead_letters import rejected_letter
@@ -79,6 +80,7 @@ class Pipeline:
         self._batch_ms = round(settings.batch_seconds * 1000)
         # Closed this much early, so that a batch is stored, not only closed, at its age.
         self._margin_ms = min(500, self._batch_ms // 10)
+        self._sink = sink
         self._publish = publish
         self._reposition = reposition
         self._earliest = earliest
@@ -141,7 +143,7 @@ class Pipeline:
             await self._reposition()
             return
         items = self._decoder.decode(_from(chunk, batcher.position), batcher.watermark)
-        await self._bury(items, partition)
+        items = await self._bury(items, partition)
         if self._assignments.get(partition) is not assignment:
             return
         assignment.unacknowledged.append((chunk.next_position, acknowledge))
@@ -213,14 +215,29 @@ class Pipeline:
             if partition in self._assignments:
                 self._assignments[partition].acknowledge(position)
 
-    async def _bury(self, items: Sequence[Item], partition: TopicPartition) -> None:
+    async def _bury(self, items: list[Item], partition: TopicPartition) -> list[Item]:
+        """Publish what is rejected, and return the items with those marked that nobody may keep."""
         reasons = [item.reason if isinstance(item, Rejection) else None for item in items]
         self._storms.decoded(reasons)
-        rejections = [item for item in items if isinstance(item, Rejection)]
-        if rejections:
-            self._metrics.rejected(rejection.reason for rejection in rejections)
-            log.warning("rejected", partition=partition.partition, records=len(rejections))
-            await self._publish([rejected_letter(r, partition) for r in rejections])
+        if not any(reasons):
+            return items
+        judged = [self._judged(item) if isinstance(item, Rejection) else item for item in items]
+        letters = [
+            rejected_letter(item, partition)
+            for item in judged
+            if isinstance(item, Rejection) and not item.suppressed
+        ]
+        if letters:
+            self._metrics.rejected(letter.reason for letter in letters)
+            log.warning("rejected", partition=partition.partition, records=len(letters))
+            await self._publish(letters)
+        return judged
+
+    def _judged(self, rejection: Rejection) -> Rejection:
+        """Mark a rejection that is of an erased sender."""
+        record = rejection.record
+        senders = senders_of(record.key, record.value)
+        return rejection._replace(suppressed=self._sink.has_erased(senders, record.timestamp))
 
 
 def _from(chunk: Chunk, position: int) -> Sequence[Record]:

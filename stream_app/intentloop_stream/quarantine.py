@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from intentloop_schemas import DeadLetter
+from intentloop_schemas.senders import senders_of
 from intentloop_sink.spool.durable import Sync, make_folder, sync_folder, write_file
 
 QUARANTINE = "quarantine"
@@ -18,6 +20,8 @@ QUARANTINE = "quarantine"
 KEPT_BYTES = 1_024
 """How much of a value, a key and an error a truncated letter keeps."""
 _TOPIC_CHARACTERS = 150
+_KEY = ".key"
+_UNFINISHED = ".part"
 
 
 class QuarantineError(Exception):
@@ -46,7 +50,7 @@ class Quarantine:
         name = _name(letter)
         make_folder(self.folder, self._sync)
         if len(key) > KEPT_BYTES:
-            self._write(f"{name}.key", key)
+            self._write(f"{name}{_KEY}", key)
         self._write(name, value)
         cut = {
             "truncated": len(value),
@@ -77,15 +81,36 @@ class Quarantine:
             raise QuarantineError(f"{self.folder / name} is damaged: its digest is another")
         return whole
 
+    def find(self, senders: Collection[str]) -> list[str]:
+        """Return the names of the records that senders sent. Raises OSError."""
+        wanted = frozenset(senders)
+        return [name for name in self._names() if self._senders(name) & wanted]
+
+    def remove(self, name: str) -> None:
+        """Remove a record; what is left of its letter stays cut. Raises OSError."""
+        for file in (name, f"{name}{_KEY}"):
+            (self.folder / file).unlink(missing_ok=True)
+        sync_folder(self.folder, self._sync)
+
+    def _names(self) -> list[str]:
+        paths = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        return [path.name for path in paths if path.suffix != _KEY]
+
+    def _senders(self, name: str) -> set[str]:
+        key = self.folder / f"{name}{_KEY}"
+        return senders_of(
+            key.read_bytes() if key.exists() else None, (self.folder / name).read_bytes()
+        )
+
     def _write(self, name: str, data: bytes) -> None:
         """Write a file that is either whole or not there."""
-        unfinished = self.folder / f"{name}.part"
+        unfinished = self.folder / f"{name}{_UNFINISHED}"
         write_file(unfinished, data, self._sync)
         unfinished.replace(self.folder / name)
         sync_folder(self.folder, self._sync)
 
     def _read_key(self, name: str, kept: bytes) -> bytes:
-        path = self.folder / f"{name}.key"
+        path = self.folder / f"{name}{_KEY}"
         return path.read_bytes() if path.exists() else kept
 
     def _read(self, name: str) -> bytes:

@@ -152,6 +152,33 @@ def test_many_examples_are_labelled_at_once(site: Site, reviewer: Visitor, datas
     assert labels == [("smalltalk", 2), ("track_order", 3)]
 
 
+def test_what_is_found_is_exported(site: Site, reviewer: Visitor, dataset: str) -> None:
+    site.receive(dataset, *({"message_text": f"m {i}", "confidence": i / 10} for i in range(10)))
+    page = reviewer.go(f"/training/datasets/{dataset}?minConfidence=0.75")
+    page.get_by_label("Export what is found as").select_option("csv")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    text = download.value.path().read_text()
+    assert ("m 8" in text, "m 9" in text, "m 7" in text) == (True, True, False)
+    assert "+919876543210" not in text
+
+
+def test_training_starts_with_a_button_and_shows_its_progress(
+    site: Site, visit: Visit, dataset: str
+) -> None:
+    site.receive(dataset, {"message_text": "one"})
+    page = visit().sign_in(site.key(Scope.READ, Scope.TRAIN), f"/training/datasets/{dataset}")
+    page.get_by_role("button", name="Train a model").click()
+    expect(page.locator("#jobs")).to_contain_text("Pending")
+
+    site.query(
+        "UPDATE training_job SET status = 'RUNNING', progress = 0.4 WHERE dataset_id = %s", dataset
+    )
+
+    expect(page.locator("#jobs")).to_contain_text("40%")
+    site.query("UPDATE training_job SET status = 'CANCELLED' WHERE dataset_id = %s", dataset)
+
+
 def test_a_bulk_action_on_nothing_says_what_to_do(
     site: Site, reviewer: Visitor, dataset: str
 ) -> None:

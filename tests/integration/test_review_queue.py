@@ -21,6 +21,7 @@ from intentloop_sink.catalogue import (
     PostgresCatalogue,
 )
 from intentloop_sink.catalogue.filters import ExampleFilter
+from intentloop_sink.privacy import erase_examples
 from intentloop_sink.review import (
     Card,
     Decide,
@@ -372,7 +373,7 @@ def reviewed(desk: Desk) -> int:
 
 
 def test_what_was_flagged_before_the_queue_existed_is_taken_up(database_url: str) -> None:
-    migrate(database_url, "0005")
+    migrate(database_url, "0006")
     sink = PostgresSink(database_url, window_seconds=30, writer="old")
     tables.query(database_url, "CREATE TABLE review_inbox (id serial, example_ids text[])")
     sink.store(sink.prepare([batch([unsure(i, f"text {i % 3}") for i in range(9)])]))
@@ -393,6 +394,17 @@ def test_no_card_outlives_its_last_message(desk: Desk) -> None:
     assert tables.query(desk.url, "SELECT text, copies FROM review_card") == [("Mine", 1)]
     desk.catalogue.apply(DeleteDataset(id=DATASET))
     assert texts(desk) == []
+
+
+def test_no_card_keeps_the_words_of_an_erased_sender(desk: Desk) -> None:
+    desk.receive(
+        unsure(0, "my secret", phone_number="+911"),
+        unsure(1, "Shared words!", phone_number="+911"),
+        unsure(2, "shared words", phone_number="+912", timestamp=NOON - 1_000),
+    )
+    erase_examples(desk.url, ["+911"])
+
+    assert tables.query(desk.url, "SELECT text, copies FROM review_card") == [("shared words", 1)]
 
 
 def test_the_neighbours_of_a_message_are_its_sender_s(desk: Desk) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from intentloop_schemas import Event
 
@@ -17,7 +17,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Message]:
     }
     with Consumer(settings) as consumer:
         unfinished = set(consumer.list_topics(topic, 10).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, number, 0) for number in unfinished])
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in unfinished])
         found: list[Message] = []
         while unfinished:
             for message in consumer.consume(1_000, 0.1):

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from intentloop_admin.pages.charts import Plot, ceiling, time_labels
 from intentloop_admin.pages.forms import Blank, Words
 from intentloop_admin.pages.rendering import go_to, render, shown_sender
+from intentloop_admin.pages.training import SHOWN_JOBS
 from intentloop_admin.problems import ProblemError
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
@@ -32,6 +33,7 @@ from intentloop_sink.catalogue import (
     StatisticsFilter,
 )
 from intentloop_sink.catalogue.filters import Phrase, Tag
+from intentloop_sink.export import Format
 from intentloop_sink.insights.messages import SCANNED, Messages, Order
 from intentloop_sink.insights.outline import Counts, Outline, outline
 
@@ -137,9 +139,6 @@ async def show_dataset(
     )
     found = await services.stores.read(lambda c: _examples(c, dataset_id, wanted))
     rows = [(example, shown_sender(example.sender, key)) for example in found.pop("examples")]
-    training = None
-    if services.training is not None and key.may(Scope.READ):
-        training = await services.training.jobs(dataset_id)
     return render(
         request,
         "dataset.html",
@@ -150,7 +149,8 @@ async def show_dataset(
         done=done,
         orders=list(Order),
         scanned=SCANNED,
-        training=training,
+        jobs=await services.jobs.newest(dataset_id, SHOWN_JOBS),
+        formats=list(Format),
         growth=_growth_chart(growth.periods) if growth.periods else None,
         growth_rows=[(f"{day:%Y-%m-%d}", counts.n) for day, counts in growth.periods.items()],
         choices=growth.choices,

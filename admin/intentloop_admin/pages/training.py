@@ -8,12 +8,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from intentloop_admin.pages.rendering import go_to, render
-from intentloop_admin.problems import not_found
+from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.security.access import Where, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
-from intentloop_admin.training import Training
+from intentloop_training.jobs import JobKind
+
+SHOWN_JOBS = 5
 
 router = APIRouter(prefix="/training/datasets", include_in_schema=False)
 
@@ -22,11 +24,12 @@ router = APIRouter(prefix="/training/datasets", include_in_schema=False)
 async def train(
     services: ServicesOf,
     dataset_id: InPath,
-    key: Annotated[Key, requires(Scope.TRAIN, Where.PATH)],
+    _: Annotated[Key, requires(Scope.TRAIN, Where.PATH)],
 ) -> Response:
-    """Start a job and show the dataset."""
-    job = await _training(services.training).start(dataset_id, key.id)
-    return go_to(f"/training/datasets/{dataset_id}", done=f"Training {job.id} has started.")
+    """Add a job and show the dataset."""
+    await existing(services, dataset_id)
+    job = await services.jobs.create(JobKind.NLU_TRAIN, dataset_id)
+    return go_to(f"/training/datasets/{dataset_id}", done=f"{job.id} waits for a runner.")
 
 
 @router.get("/{dataset_id}/jobs")
@@ -37,11 +40,4 @@ async def jobs(
     _: Annotated[Key, requires(Scope.READ, Where.PATH)],
 ) -> Response:
     """Show how the latest jobs are, as a part of a page."""
-    found = await _training(services.training).jobs(dataset_id)
-    return render(request, "jobs.html", training=found)
-
-
-def _training(training: Training | None) -> Training:
-    if training is None:
-        raise not_found("training here", "this API was started without it")
-    return training
+    return render(request, "jobs.html", jobs=await services.jobs.newest(dataset_id, SHOWN_JOBS))

@@ -17,7 +17,6 @@ from intentloop_admin.security.access import Where, forbidden, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services
-from intentloop_schemas.masking import masked
 from intentloop_sink import catalogue
 from intentloop_sink.catalogue import (
     BulkChange,
@@ -29,11 +28,10 @@ from intentloop_sink.catalogue import (
     Page,
 )
 from intentloop_sink.catalogue.edit import Words
-from intentloop_sink.catalogue.examples import MAX_PAGE
+from intentloop_sink.catalogue.examples import MAX_PAGE, SOURCE
 
 router = APIRouter(prefix="/api/training/datasets/{dataset_id}", tags=["Examples"])
 
-_SOURCE = "source:"
 _USUAL = documented(401, 403, 404, 422, 429, 503)
 _WITH_BODY = {**_USUAL, **documented(*BODY)}
 _LINK = {"Link": {"description": "The next page.", "schema": {"type": "string"}}}
@@ -70,17 +68,7 @@ class Example(Answer):
     @classmethod
     def seen_by(cls, key: Key, example: catalogue.Example) -> Example:
         """Return an example as a key may see it."""
-        answer = cls.model_validate(example)
-        if key.may(Scope.PII):
-            return answer
-        return answer.model_copy(
-            update={
-                "sender": masked(example.sender),
-                "tags": [_masked(tag) for tag in example.tags],
-                "session_id": None,
-                "message_id": None,
-            }
-        )
+        return cls.model_validate(example if key.may(Scope.PII) else example.masked())
 
 
 class ExampleQuery(ExampleFilter):
@@ -130,7 +118,7 @@ async def read_examples(
     Go on with the address in the `Link` header until there is none. A page of a filter that few
     examples meet may be short, or empty, before the end.
     """
-    _allow(wanted, key)
+    allow(wanted, key)
     before = _cursor(wanted.cursor)
     await existing(services, dataset_id)
 
@@ -189,7 +177,7 @@ async def change_examples(
 
     To be sure of what they are, read them first with the same filter.
     """
-    _allow(action.filter, key)
+    allow(action.filter, key)
     await existing(services, dataset_id)
     if action.change is not None:
         change = BulkChange(dataset_id=dataset_id, filter=action.filter, change=action.change)
@@ -200,8 +188,9 @@ async def change_examples(
     return Changed.model_validate(await services.stores.apply(deletion))
 
 
-def _allow(wanted: ExampleFilter, key: Key) -> None:
-    if wanted.tag is not None and wanted.tag.startswith(_SOURCE) and not key.may(Scope.PII):
+def allow(wanted: ExampleFilter, key: Key) -> None:
+    """Raise ProblemError when a filter asks for more than a key may know."""
+    if wanted.tag is not None and wanted.tag.startswith(SOURCE) and not key.may(Scope.PII):
         raise forbidden(f"Filtering by sender needs the scope {Scope.PII}, which this key lacks.")
 
 
@@ -215,10 +204,6 @@ def _cursor(text: str | None) -> Cursor | None:
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "cursor: take it from the Link header of the page before; leave it out for the first.",
         ) from None
-
-
-def _masked(tag: str) -> str:
-    return _SOURCE + masked(tag.removeprefix(_SOURCE)) if tag.startswith(_SOURCE) else tag
 
 
 def _missing(services: Services, example_id: str, dataset_id: str) -> ProblemError:

@@ -24,6 +24,7 @@ from intentloop_sink.catalogue.keys import AddKey, MarkUsed, RevokeKey, StoredKe
 from intentloop_sink.catalogue.overlay import Overlay
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
 from intentloop_sink.catalogue.reports import AddReport, Reported
+from intentloop_sink.catalogue.retention import Retention, SetRetention
 from intentloop_sink.catalogue.sessions import CloseSession, OpenSession, StoredSession
 from intentloop_sink.catalogue.store import CatalogueStore, ReadableStore
 
@@ -59,7 +60,9 @@ __all__ = [
     "Relabel",
     "RenameDataset",
     "Reported",
+    "Retention",
     "RevokeKey",
+    "SetRetention",
     "SlowQueryError",
     "StatisticsFilter",
     "StoredKey",

@@ -12,6 +12,7 @@ from intentloop_sink.catalogue.intents import Intents
 from intentloop_sink.catalogue.keys import Keys
 from intentloop_sink.catalogue.pipeline import Pipeline
 from intentloop_sink.catalogue.reports import Reports
+from intentloop_sink.catalogue.retention import Retentions
 from intentloop_sink.catalogue.sessions import Sessions
 from intentloop_sink.catalogue.statistics import Statistics
 
@@ -61,3 +62,8 @@ class Catalogue:
     def keys(self) -> Keys:
         """API keys."""
         return Keys(self.connection)
+
+    @cached_property
+    def retentions(self) -> Retentions:
+        """How long datasets keep their examples."""
+        return Retentions(self.connection)

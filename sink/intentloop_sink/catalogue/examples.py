@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictBool
-from sqlalchemy import Connection, Row, Select, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from intentloop_schemas.event import DatasetId, Intent
+from intentloop_schemas.masking import masked
 from intentloop_sink.catalogue.edit import Edit, Words
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, Tag
 from intentloop_sink.catalogue.forgetting import forget_examples
@@ -27,7 +28,10 @@ MAX_CHANGED = 10_000
 DELETED = "deleted"
 """Instead of a topic's id: the part of the counters that counts downwards."""
 
-_OURS = ("confidence:", "source:", "timestamp:")
+SOURCE = "source:"
+"""Begins the tag that names the sender."""
+_OURS = ("confidence:", SOURCE, "timestamp:")
+_STREAMED = 1_000
 
 
 def _free(tag: str) -> str:
@@ -62,6 +66,16 @@ class Example:
     message_id: str | None
     current_step: str | None
     alternatives: list[dict[str, Any]] | None
+
+    def masked(self) -> Example:
+        """Return it with its sender masked, and without ids that may hold one."""
+        return replace(
+            self,
+            sender=masked(self.sender),
+            tags=[_masked(tag) for tag in self.tags],
+            session_id=None,
+            message_id=None,
+        )
 
     @property
     def cursor(self) -> Cursor:
@@ -144,6 +158,29 @@ class Examples:
         last = None if wanted.is_indexed else self._last_scanned(everything, max_scanned)
         return Page(examples, last)
 
+    def count(self, dataset_id: str, wanted: ExampleFilter) -> int:
+        """Return how many examples there are. It looks at each: sizes of datasets need no count."""
+        found = _wanted(dataset_id, wanted).with_only_columns(func.count()).order_by(None)
+        return self.connection.execute(found).scalar_one()
+
+    def stream(
+        self, dataset_id: str, wanted: ExampleFilter, *, by_intent: bool = False
+    ) -> Iterator[list[Example]]:
+        """Yield all examples as the database sends them, the newest first, or intent by intent."""
+        found = _wanted(dataset_id, wanted)
+        if by_intent:
+            newest = (example.c.createdAt.desc(), example.c.id.desc())
+            found = found.order_by(None).order_by(example.c.intent, *newest)
+        options = {"yield_per": _STREAMED}
+        for rows in self.connection.execute(found, execution_options=options).partitions():
+            yield [Example(*row) for row in rows]
+
+    def labels(self, dataset_id: str) -> list[str]:
+        """Return the labels that a dataset's examples have now."""
+        c = example.c
+        found = select(c.intent).distinct().where(c.datasetId == dataset_id).order_by(c.intent)
+        return list(self.connection.execute(found).scalars())
+
     def _rows(self, wanted: Select[Any], limit: int) -> Sequence[Any]:
         return self.connection.execute(wanted.limit(limit + 1)).all()
 
@@ -180,8 +217,7 @@ class BulkChange(Edit[Changed]):
 
     def run(self, connection: Connection, at: datetime) -> Changed:  # noqa: ARG002 - every edit has its time
         """Update the rows."""
-        wanted = _newest(self.dataset_id, self.filter, None)
-        wanted = wanted.where(*self.filter.conditions(example.c)).limit(self.limit + 1)
+        wanted = _wanted(self.dataset_id, self.filter).limit(self.limit + 1)
         rows = connection.execute(wanted.with_for_update()).all()
         _change(connection, rows[: self.limit], self.change)
         return Changed(len(rows[: self.limit]), more=len(rows) > self.limit)
@@ -212,13 +248,13 @@ class DeleteExamples(Edit[Changed]):
 
     def run(self, connection: Connection, at: datetime) -> Changed:
         """Delete the rows and count them down."""
-        wanted = _newest(self.dataset_id, self.filter, None).with_only_columns(example.c.id)
-        wanted = wanted.where(*self.filter.conditions(example.c)).limit(self.limit + 1)
+        wanted = _wanted(self.dataset_id, self.filter).with_only_columns(example.c.id)
+        wanted = wanted.limit(self.limit + 1)
         ids = connection.execute(wanted).scalars().all()
+        forget_examples(connection, ids[: self.limit])
         deletion = example.delete().where(example.c.id.in_(ids[: self.limit]))
         count = connection.execute(deletion).rowcount
         count_down(connection, self.dataset_id, count, at)
-        forget_examples(connection, ids[: self.limit])
         return Changed(count, more=len(ids) > self.limit)
 
 
@@ -246,11 +282,19 @@ def newest_examples(dataset_id: str, wanted: ExampleFilter) -> Select[Any]:
     return _newest(dataset_id, wanted, None)
 
 
+def _wanted(dataset_id: str, wanted: ExampleFilter) -> Select[Any]:
+    return _newest(dataset_id, wanted, None).where(*wanted.conditions(example.c))
+
+
 def _newest(dataset_id: str, wanted: ExampleFilter, before: Cursor | None) -> Select[Any]:
     found = _columns().where(example.c.datasetId == dataset_id, *wanted.in_range())
     if before is not None:
         found = found.where(before.behind())
     return found.order_by(example.c.createdAt.desc(), example.c.id.desc())
+
+
+def _masked(tag: str) -> str:
+    return SOURCE + masked(tag.removeprefix(SOURCE)) if tag.startswith(SOURCE) else tag
 
 
 def _columns() -> Select[Any]:

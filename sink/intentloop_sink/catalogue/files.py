@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from intentloop_sink.catalogue.catalogue import Catalogue
 from intentloop_sink.catalogue.datasets import CreateDataset, DeleteDataset, RenameDataset
 from intentloop_sink.catalogue.edit import Edit
+from intentloop_sink.catalogue.erasures import RememberErased
 from intentloop_sink.catalogue.examples import (
     BulkChange,
     ChangeExample,
@@ -36,6 +37,7 @@ KINDS: dict[str, type[Edit[Any]]] = {
         DeleteExamples,
         DescribeIntent,
         Relabel,
+        RememberErased,
         RenameDataset,
     )
 }

@@ -39,7 +39,16 @@ from intentloop_sink.naming import dataset_name
 from intentloop_sink.spool.format import decode
 from intentloop_sink.spool.segments import Piece, pieces
 from intentloop_sink.spool.spool import segment_paths
-from intentloop_sink.tables import conversation_batch, dataset, example, intent, logger_report
+from intentloop_sink.suppression import SuppressionList
+from intentloop_sink.tables import (
+    conversation_batch,
+    dataset,
+    erased_sender,
+    example,
+    intent,
+    logger_report,
+    suppression,
+)
 
 _metadata = MetaData()
 
@@ -59,7 +68,7 @@ _batches = Table(
     *(column._copy(primary_key=False) for column in conversation_batch.columns),
     Column("file", Text, nullable=False),
 )
-for _table in (dataset, intent, logger_report):
+for _table in (dataset, intent, logger_report, erased_sender, suppression):
     _table.to_metadata(_metadata)
 
 _WATERMARK_VIEW = """
@@ -164,6 +173,19 @@ class FileIndex:
             for row in rows
         }
 
+    def suppressed(self) -> SuppressionList:
+        """Return what must not be kept."""
+        with self.engine.connect() as connection:
+            erased = connection.execute(select(erased_sender)).all()
+            key = connection.execute(select(suppression.c.key)).scalar()
+        times = {row.sender_hash: round(row.erased_at.timestamp() * 1000) for row in erased}
+        return SuppressionList(key=key or "", erased=times)
+
+    def forget(self, senders: Collection[str]) -> None:
+        """Leave out what senders wrote, which is in the files no more."""
+        with self.engine.begin() as connection:
+            connection.execute(_example.delete().where(_example.c.sender.in_(senders)))
+
     def close(self) -> None:
         """Throw the index away."""
         self.engine.dispose()
@@ -254,6 +276,7 @@ def _range(batch: Batch, stored: int, file: str, at: datetime) -> dict[str, Any]
         "opened_at": at,
         "committed_at": at,
         "writer": file.partition("/")[0],
+        "suppressed": batch.suppressed,
         "file": file,
     }
 

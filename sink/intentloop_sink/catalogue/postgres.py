@@ -20,6 +20,8 @@ READ_SECONDS = 4.0
 EDIT_SECONDS = 600.0
 """How long a change may take: a merge may touch every example of a dataset."""
 _CANCELLED = "57014"
+_NOW = text("SELECT clock_timestamp()")
+_PATIENCE = text("SET LOCAL idle_in_transaction_session_timeout = '5min'")
 
 R = TypeVar("R")
 
@@ -34,6 +36,7 @@ class PostgresCatalogue:
     def __init__(self, url: str, *, connections: int = 8) -> None:
         self._readers = pool(url, "api", size=connections, statement_timeout=READ_SECONDS)
         self._editors = pool(url, "api edit", size=2, statement_timeout=EDIT_SECONDS)
+        self._exporters = pool(url, "export", size=2, statement_timeout=EDIT_SECONDS)
 
     @contextmanager
     def reading(self) -> Iterator[Catalogue]:
@@ -58,10 +61,27 @@ class PostgresCatalogue:
             return False
         return True
 
+    @contextmanager
+    def snapshot(self) -> Iterator[tuple[Catalogue, datetime]]:
+        """Yield the catalogue as it is now, whatever happens to it meanwhile, and the time.
+
+        A reader may take its time, though 5 min without a question end it. Raises
+        DatabaseUnavailableError, also when there are two already.
+        """
+        with _explained(), self._exporters.connect() as connection:
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            with connection.begin():
+                connection.execute(_PATIENCE)
+                now: datetime = connection.execute(_NOW).scalar_one()
+                yield Catalogue(connection), now
+
     def close(self) -> None:
         """Close the connections."""
         self._readers.dispose()
         self._editors.dispose()
+        self._exporters.dispose()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from intentloop_sink.catalogue.edit import Edit
+from intentloop_sink.catalogue.forgetting import forget_examples
 from intentloop_sink.review.cards import Queue, card_id, normalise, uncertainty
 from intentloop_sink.review.settling import settle
 
@@ -70,6 +71,11 @@ _ADD_COPIES = text("""
 INSERT INTO review_copy (example_id, card_id)
 SELECT * FROM unnest(CAST(:example_ids AS text[]), CAST(:card_ids AS text[]))
 ON CONFLICT (example_id) DO NOTHING RETURNING example_id
+""")
+
+# Until the transaction ends nobody deletes these; what is gone by now must leave no text behind.
+_STILL_THERE = text("""
+SELECT id FROM "Example" WHERE id = ANY(:ids) ORDER BY id FOR KEY SHARE
 """)
 
 _UNSETTLED = text("SELECT id FROM review_card WHERE NOT is_settled ORDER BY id LIMIT 100")
@@ -144,6 +150,8 @@ def take_up(connection: Connection, example_ids: Iterable[str], at: datetime) ->
         columns = zip(*(_Copies(*group).values() for group in groups.items()), strict=True)
         values = {name: list(column) for name, column in zip(_VALUES, columns, strict=True)}
         connection.execute(_ADD_CARDS, {**values, "queue": Queue.FLAGGED, "at": at})
+    there = connection.execute(_STILL_THERE, {"ids": sorted(new)}).scalars()
+    forget_examples(connection, sorted(new.difference(there)))
     return len(new)
 
 

@@ -1,10 +1,11 @@
 """The JSON fallback: batches wait on disk while the database is away, and are replayed in order."""
 
+from intentloop_sink.spool.erasure import SpoolErasure, erase_spools
 from intentloop_sink.spool.errors import SpoolError, SpoolFullError, SpoolHeldError
 from intentloop_sink.spool.replay import Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Run
 from intentloop_sink.spool.settings import SpoolSettings
-from intentloop_sink.spool.spool import Damage, Spool, SpooledBatch
+from intentloop_sink.spool.spool import Damage, Spool, SpooledBatch, find_in_spool
 from intentloop_sink.spool.sweep import Remainder, ReplayReport, WriterReport, replay_all, waiting
 
 __all__ = [
@@ -16,12 +17,15 @@ __all__ = [
     "Replayer",
     "Run",
     "Spool",
+    "SpoolErasure",
     "SpoolError",
     "SpoolFullError",
     "SpoolHeldError",
     "SpoolSettings",
     "SpooledBatch",
     "WriterReport",
+    "erase_spools",
+    "find_in_spool",
     "replay_all",
     "waiting",
 ]

@@ -31,6 +31,7 @@ from intentloop_schemas.lines import LineFormat
 
 LINES = LineFormat("batch")
 _ENTRIES = b',"entries":'
+_END = b"]}"
 
 
 class SpooledRecord(NamedTuple):
@@ -63,9 +64,9 @@ class Header(NamedTuple):
         )
 
 
-def encode(batch: Batch) -> bytes:
-    """Return the line of a batch, newline included."""
-    head = {
+def encode(batch: Batch, size: int = 0) -> bytes:
+    """Return the line of a batch, newline included, with blanks if it were shorter than `size`."""
+    head: dict[str, object] = {
         "topic": batch.partition.topic,
         "topicId": batch.partition.topic_id,
         "partition": batch.partition.partition,
@@ -79,8 +80,13 @@ def encode(batch: Batch) -> bytes:
         "source": batch.source,
         "events": len(batch.entries),
     }
+    if batch.suppressed:
+        head["suppressed"] = batch.suppressed
     entries = b",".join(map(_entry_text, batch.entries))
-    return LINES.encode(_json(head)[:-1] + _ENTRIES + b"[" + entries + b"]}")
+    text = _json(head)[:-1] + _ENTRIES + b"[" + entries
+    line = LINES.encode(text + _END)
+    blanks = b" " * (size - len(line))
+    return LINES.encode(text + blanks + _END) if blanks else line
 
 
 def header(text: bytes) -> Header:
@@ -204,6 +210,7 @@ class _Batch(_Header):
     batches: int
     rejected: int
     source: Source
+    suppressed: int = 0
     entries: list[_Entry]
 
     def batch(self) -> Batch:
@@ -218,6 +225,7 @@ class _Batch(_Header):
             self.rejected,
             self.batches,
             self.source,
+            self.suppressed,
         )
 
 

@@ -22,6 +22,15 @@ from typing import NamedTuple, Self
 
 from intentloop_schemas import Batch, DeadLetter, TopicPartition
 from intentloop_schemas.failpoint import Failpoint, no_failpoint
+from intentloop_sink.spool.cleaning import (
+    Clean,
+    damaged_lines,
+    dead_letters,
+    erase_from_segment,
+    erase_lines,
+    find_in_segment,
+    find_lines,
+)
 from intentloop_sink.spool.durable import Sync, append_to, make_folder, sync_folder, write_file
 from intentloop_sink.spool.errors import SpoolError, SpoolFullError
 from intentloop_sink.spool.format import Header, decode, encode, encode_letter, header
@@ -42,6 +51,7 @@ DEFAULT_MAX_BYTES = 1 << 30
 DEFAULT_SEGMENT_BYTES = 16 << 20
 CORRUPT = "corrupt"
 REFUSED = "refused"
+REFUSED_FILE = "refused.jsonl"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 log = logging.getLogger(__name__)
@@ -203,8 +213,21 @@ class Spool:
         """
         make_folder(self.folder / REFUSED, self._sync)
         lines = b"".join(map(encode_letter, letters))
-        append_to(self.folder / REFUSED / "refused.jsonl", lines, self._sync)
+        append_to(self.folder / REFUSED / REFUSED_FILE, lines, self._sync)
         log.error("%d refused records are in %s", len(letters), self.folder / REFUSED)
+
+    def erase(self, senders: Collection[str]) -> int:
+        """Take all that senders wrote out of the folder; return how many events that was. Blocks.
+
+        Raises OSError; then it may be done in part, and can be done again.
+        """
+        with self._turn:
+            self._seal()
+            gone = sum(erase_from_segment(s, senders, self._sync) for s in self._segments)
+            self._count()
+            for path, clean in other_files(self.folder, senders):
+                gone += erase_lines(path, clean, self._sync)
+        return gone
 
     def close(self) -> None:
         """Let go of the folder, and remove it when there is nothing in it. Blocks."""
@@ -329,6 +352,20 @@ class Spool:
         segments = [*self._segments, *active]
         self._size = sum(segment.size for segment in segments)
         self._pending: Mapping[TopicPartition, Extent] = MappingProxyType(total(segments))
+
+
+def find_in_spool(folder: Path, senders: Collection[str]) -> int:
+    """Return how many events of senders are in a writer's folder. Its holder may go on."""
+    segments = sum(find_in_segment(path, senders) for path in segment_paths(folder))
+    others = sum(find_lines(path, clean) for path, clean in other_files(folder, senders))
+    return segments + others
+
+
+def other_files(folder: Path, senders: Collection[str]) -> Iterator[tuple[Path, Clean]]:
+    """Yield the files of a writer's folder that are no segments, with what cleans them."""
+    for path in segment_paths(folder / CORRUPT):
+        yield path, damaged_lines(senders)
+    yield folder / REFUSED / REFUSED_FILE, dead_letters(senders)
 
 
 def segment_paths(folder: Path) -> list[Path]:

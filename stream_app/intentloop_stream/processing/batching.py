@@ -115,6 +115,7 @@ class PartitionBatcher:
 
     def _close(self, items: list[Item], next_position: int, reason: ClosedBy) -> Batch:
         entries = [item for item in items if type(item) is Entry]
+        rejected = len(items) - len(entries)
         self._closed.pass_all((entry.event.timestamp, entry.record.timestamp) for entry in entries)
         batch = Batch(
             partition=self.partition,
@@ -124,11 +125,16 @@ class PartitionBatcher:
             opened_at=self.opened_at,
             closed_by=reason,
             entries=entries,
-            rejected=len(items) - len(entries),
+            rejected=rejected,
             batches=max(1, len(items) // self.size),
+            suppressed=_suppressed(items) if rejected else 0,
         )
         self.first_position = next_position
         return batch
+
+
+def _suppressed(items: list[Item]) -> int:
+    return sum(1 for item in items if isinstance(item, Rejection) and item.suppressed)
 
 
 def _append(closed: list[Batch], batch: Batch) -> None:
@@ -141,4 +147,5 @@ def _append(closed: list[Batch], batch: Batch) -> None:
     last.highest_timestamp = batch.highest_timestamp
     last.entries += batch.entries
     last.rejected += batch.rejected
+    last.suppressed += batch.suppressed
     last.batches += batch.batches

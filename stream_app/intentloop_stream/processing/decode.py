@@ -32,6 +32,8 @@ class Rejection(NamedTuple):
     record: Record
     reason: DeadLetterReason
     error: str
+    suppressed: bool = False
+    """It must not be kept, not even as a dead letter."""
 
 
 @dataclass(slots=True)

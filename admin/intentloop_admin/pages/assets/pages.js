@@ -22,6 +22,7 @@ document.addEventListener("keydown", (event) => {
 
 // A second key or click must not send a form twice, least of all to the next card.
 document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
   if (event.target.dataset.sent) event.preventDefault();
   else event.target.dataset.sent = "yes";
 });

@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 _KEY_TEXT = sa.Text(collation="C")
 _TIME = sa.DateTime(timezone=True)
