@@ -8,9 +8,9 @@ from random import Random
 
 from intentloop_demo.typing_noise import with_slip
 from intentloop_demo.utterances import Utterance, load_utterances
+from intentloop_schemas.texts import normalise
 from intentloop_training.examples import LabelledExample, Snapshot
 from intentloop_training.selection import SelectionRule, is_held_out
-from intentloop_training.text import normalise
 
 DATASET = "ds-test"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

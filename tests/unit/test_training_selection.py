@@ -8,9 +8,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intentloop_schemas.texts import normalise
 from intentloop_training.examples import LabelledExample, Snapshot
 from intentloop_training.selection import Selection, SelectionRule, select
-from intentloop_training.text import normalise
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = SelectionRule()

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from intentloop_schemas.texts import normalise
 from intentloop_training.examples import LabelledExample
 from intentloop_training.prediction import OUT_OF_SCOPE
 from intentloop_training.selection import Lesson
-from intentloop_training.text import normalise
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
 
+from intentloop_schemas.texts import normalise
 from intentloop_training.report import Report
-from intentloop_training.text import normalise
 
 
 @dataclass(frozen=True)

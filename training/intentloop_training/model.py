@@ -14,9 +14,9 @@ from scipy.special import softmax
 from sklearn.svm import LinearSVC
 
 from intentloop_schemas.review import is_fallback
+from intentloop_schemas.texts import normalise
 from intentloop_training.featuriser import Featuriser
 from intentloop_training.prediction import OUT_OF_SCOPE, Guess, Prediction
-from intentloop_training.text import normalise
 
 MAX_ALTERNATIVES = 9
 MIN_ALTERNATIVE = 0.01

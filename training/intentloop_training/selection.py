@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from intentloop_schemas import texts
 from intentloop_schemas.review import is_fallback
 from intentloop_training.examples import LabelledExample
 from intentloop_training.report import Report
-from intentloop_training.text import place
 
 
 class SelectionRule(Report):
@@ -77,7 +77,7 @@ def select(rows: Iterable[LabelledExample], rule: SelectionRule) -> Selection:
 
 def is_held_out(key: str, rule: SelectionRule) -> bool:
     """Tell whether a normalised text belongs to the holdout, now and for ever."""
-    return place(key, "holdout") < rule.holdout_share
+    return texts.is_held_out(key, rule.holdout_share)
 
 
 def _is_trusted(row: LabelledExample, rule: SelectionRule) -> bool:

@@ -12,12 +12,12 @@ from scipy.optimize import minimize_scalar
 from sklearn.svm import LinearSVC
 
 from intentloop_schemas.review import is_fallback
+from intentloop_schemas.texts import place
 from intentloop_training.featuriser import Featuriser
 from intentloop_training.model import IntentModel, probabilities, scores
 from intentloop_training.parameters import Parameters
 from intentloop_training.progress import Progress, untold
 from intentloop_training.selection import Lesson
-from intentloop_training.text import place
 
 FOLDS = 3
 STEPS = FOLDS + 1

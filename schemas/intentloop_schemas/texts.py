@@ -1,4 +1,4 @@
-"""When two texts are the same text."""
+"""When two texts are the same text, and on which side of a train/test split it stands."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _DIGITS = re.compile(r"\d+")
 _BETWEEN_WORDS = re.compile(r"[^\w\u0900-\u0dff]+")
 _EMPHASIS = re.compile(r"(.)\1{2,}")
 _BUCKETS = 2**32
+_HOLDOUT = "holdout"
 
 
 def normalise(text: str) -> str:
@@ -21,6 +22,14 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).lower().replace("'", "").replace("\u2019", "")
     words = _BETWEEN_WORDS.sub(" ", _DIGITS.sub("0", text)).strip()
     return _EMPHASIS.sub(r"\1\1", words)
+
+
+def is_held_out(text: str, share: float) -> bool:
+    """Tell whether a normalised text is kept for judging, now and for ever.
+
+    Of many texts it keeps about a `share`. A larger one adds texts, and lets none go.
+    """
+    return place(text, _HOLDOUT) < share
 
 
 def place(text: str, purpose: str) -> float:
