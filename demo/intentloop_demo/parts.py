@@ -11,7 +11,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from intentloop_demo.api import running_api
+from intentloop_demo.api import Api, running_api
 from intentloop_demo.nlu import IntentClassifier
 from intentloop_demo.utterances import Utterance, load_utterances, split
 from intentloop_devstack import (
@@ -111,14 +111,19 @@ def running_parts(
         stack.callback(worker.stop)
         worker.start()
         say("Worker", f"{PARTITIONS} partitions of {topic.name}, log in {worker.log}")
-        if serve:
-            api = stack.enter_context(running_api(folder, environment))
-            say("API", f"{api.url}, to read and try at /docs, log in {api.log}")
-            say("", f"export ADMIN_BACKEND_URL={api.url}")
-            say("", f"export KEY={api.key}")
+        api = running_api(folder, environment)
+        serving = pool.submit(stack.enter_context, api) if serve else None
         understanding = lessons.result()
         say("NLU", f"taught {understanding.taught} utterances, {len(understanding.unseen)} unseen")
+        if serving:
+            _say_how_to_ask(serving.result(), say)
         yield Parts(kafka, postgres, topic, understanding, worker)
+
+
+def _say_how_to_ask(api: Api, say: Say) -> None:
+    say("API", f"{api.url}, to read and try at /docs, log in {api.log}")
+    say("", f"export ADMIN_BACKEND_URL={api.url}")
+    say("", f"export KEY={api.key}")
 
 
 def _kafka(
