@@ -11,12 +11,13 @@ COPY admin admin
 COPY cli cli
 COPY devstack devstack
 COPY demo demo
+COPY training training
 # The lock covers development too, so it serves as constraints: only what worker and API need is
 # installed, in the locked version, and uv refuses a file whose hash is not in the lock.
 RUN uv build --wheel --out-dir /dist \
  && uv venv --python /usr/local/bin/python --no-python-downloads /opt/intentloop \
  && uv pip install --python /opt/intentloop --no-cache --verify-hashes --compile-bytecode \
-      --constraint requirements.lock "$(echo /dist/intentloop-*.whl)[worker,admin]"
+      --constraint requirements.lock "$(echo /dist/intentloop-*.whl)[worker,admin,training]"
 
 FROM python:3.12.11-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/intentloop --shell /usr/sbin/nologin intentloop

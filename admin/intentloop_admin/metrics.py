@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from math import nan
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from intentloop_sink.catalogue import Reported
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -46,6 +50,25 @@ class Metrics:
             "Conversations that wait in files for the database.",
             registry=self.registry,
         )
+
+        self._logged = Gauge(
+            "intentloop_logger_conversations",
+            "What became of the messages of the last hour, as all loggers report it.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._log_seconds = Gauge(
+            "intentloop_logger_log_p99_seconds",
+            "99th percentile of the time that log() took, the highest of the last hour's reports.",
+            registry=self.registry,
+        )
+
+    def reported(self, reported: Reported | None) -> None:
+        """Show what loggers reported in the last hour."""
+        for outcome in ("delivered", "invalid", "failed", "dropped"):
+            self._logged.labels(outcome).set(getattr(reported, outcome, 0))
+        slowest = reported.log_p99_us if reported else None
+        self._log_seconds.set(nan if slowest is None else slowest / 1e6)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""

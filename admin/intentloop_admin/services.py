@@ -12,6 +12,7 @@ from functools import cached_property
 
 import structlog
 
+from intentloop_admin.collector import collect_reports
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
 from intentloop_admin.metrics import Metrics
@@ -24,6 +25,7 @@ from intentloop_admin.storage import Storage, in_files, in_postgres
 from intentloop_schemas import ReviewRule
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
 from intentloop_stream.processing import Decoder
@@ -45,6 +47,7 @@ class Configuration:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     """The review rule, the windows and the topic are the worker's."""
+    pii: PiiSettings = field(default_factory=PiiSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
@@ -61,13 +64,16 @@ class Configuration:
 class Services:
     """The parts of a running API. Making them opens the spool and connects to nothing.
 
-    Raises intentloop_sink.spool.SpoolError when the spool cannot be used.
+    Raises intentloop_sink.spool.SpoolError when the spool cannot be used, and ValueError when the
+    settings for privacy lack a key.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         worker = configuration.worker
-        self.decoder = Decoder(ReviewRule(worker.confidence_threshold), worker.window_seconds)
+        self.decoder = Decoder(
+            ReviewRule(worker.confidence_threshold), worker.window_seconds, configuration.pii.rule()
+        )
         self.metrics = Metrics()
         self.accounts = Remembered()
         spool = configuration.spool
@@ -94,6 +100,8 @@ class Services:
         async with asyncio.TaskGroup() as tasks:
             jobs = [self.intake.run(), self.keyring.note_usage()]
             jobs += [job(self.intake.thread) for job in self.storage.jobs]
+            if self.configuration.kafka.bootstrap_servers is not None:
+                jobs.append(collect_reports(self.configuration.kafka, self.stores))
             working = [tasks.create_task(job) for job in jobs]
             try:
                 yield

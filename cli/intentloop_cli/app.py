@@ -11,13 +11,14 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, keys
+from intentloop_cli import configuration, dlq, doctor, keys, training
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
     fail,
     kafka_settings,
     out,
+    pii_settings,
     read,
 )
 from intentloop_schemas.kafka import KafkaSettings
@@ -34,6 +35,9 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(keys.app, name="keys")
+app.add_typer(training.jobs_app, name="jobs")
+app.add_typer(training.nlu_app, name="nlu")
+app.command()(training.loop)
 
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 
@@ -48,7 +52,11 @@ def worker(
     from intentloop_stream.worker import run_worker
 
     configuration = Configuration(
-        kafka_settings(), database_settings(), read(WorkerSettings), read(SpoolSettings)
+        kafka_settings(),
+        database_settings(),
+        read(WorkerSettings),
+        read(SpoolSettings),
+        pii_settings(),
     )
     configure_logs(log_level, for_person=sys.stderr.isatty())
     run_worker(configuration, log_level)
@@ -70,6 +78,7 @@ def api(
         spool=read(SpoolSettings),
         kafka=read(KafkaSettings),
         worker=read(WorkerSettings),
+        pii=pii_settings(),
     )
     configure_logs(log_level, for_person=sys.stderr.isatty())
     try:
@@ -124,12 +133,37 @@ def settings(
 
 
 @app.command("doctor")
-def diagnose() -> None:
+def diagnose(
+    *,
+    reconcile: Annotated[
+        bool, typer.Option("--reconcile", help="Also whether every record is accounted for.")
+    ] = False,
+) -> None:
     """Check broker, topics, database, schema, lag and clock; say what is wrong and what to do."""
-    findings = doctor.examine(read(KafkaSettings), read(DatabaseSettings), read(WorkerSettings))
+    kafka, database, settings = read(KafkaSettings), read(DatabaseSettings), read(WorkerSettings)
+    findings = doctor.examine(kafka, database, settings)
     out.print(doctor.table(findings))
-    if any(not finding.well for finding in findings):
+    can_look = all(finding.well for finding in findings if finding.what != "lag")
+    adds_up = can_look and _reconcile(settings.topic) if reconcile else True
+    if not adds_up or any(not finding.well for finding in findings):
         raise typer.Exit(FAILURE)
+
+
+def _reconcile(topic: str) -> bool:
+    from intentloop_cli import reconcile as reconciling
+
+    url, folder = database_settings().required_url(), read(SpoolSettings).folder
+    try:
+        accounts = reconciling.reconcile(kafka_settings(), url, folder, topic)
+    except KafkaException as error:
+        fail(f"Kafka does not say what it has: {error.args[0].str()}", FAILURE)
+    except DatabaseUnavailableError as error:
+        fail(str(error), FAILURE)
+    out.print(reconciling.table(accounts))
+    problems = [(one, problem) for one in accounts for problem in one.problems]
+    for one, problem in problems:
+        out.print(f"{one.topic}, partition {one.partition}: {problem}.", highlight=False)
+    return not problems
 
 
 @app.command()

@@ -11,8 +11,9 @@ from pydantic_settings import BaseSettings
 from rich.table import Table
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_producer import LoggerSettings
+from intentloop_producer import BackendSettings, LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
@@ -24,6 +25,8 @@ PARTS: tuple[type[BaseSettings], ...] = (
     SpoolSettings,
     ApiSettings,
     LoggerSettings,
+    BackendSettings,
+    PiiSettings,
 )
 
 

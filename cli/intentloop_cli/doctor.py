@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from rich.table import Table
 from sqlalchemy import text
 
+from intentloop_schemas import LOGGERS_TOPIC, dead_letter_topic
 from intentloop_schemas import TopicPartition as Line
-from intentloop_schemas import dead_letter_topic
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import (
     DatabaseSettings,
@@ -23,7 +23,7 @@ from intentloop_sink import (
 )
 from intentloop_sink.connection import session
 from intentloop_stream.settings import WorkerSettings
-from intentloop_stream.topics import quiet_admin, topic_ids
+from intentloop_stream.topics import connect, quiet_admin, topic_ids
 
 TIMEOUT_SECONDS = 5.0
 MAX_CLOCK_SKEW_SECONDS = 5.0
@@ -64,20 +64,18 @@ def _broker(kafka: KafkaSettings) -> Finding:
     if kafka.bootstrap_servers is None:
         return Finding("broker", well=False, says="KAFKA_BOOTSTRAP_SERVERS is not set")
     try:
-        brokers = quiet_admin(kafka).list_topics(timeout=TIMEOUT_SECONDS).brokers
+        _, cluster = connect(kafka, TIMEOUT_SECONDS)
     except KafkaException as error:
-        return Finding(
-            "broker",
-            well=False,
-            says=f"{kafka.bootstrap_servers} does not answer ({error.args[0].str()}): check "
-            "KAFKA_BOOTSTRAP_SERVERS, the network, and KAFKA_SECURITY_PROTOCOL",
-        )
-    return Finding("broker", well=True, says=f"{len(brokers)} at {kafka.bootstrap_servers}")
+        says = f"{kafka.bootstrap_servers} cannot be used. {error.args[0].str()}"
+        return Finding("broker", well=False, says=says)
+    says = f"{len(cluster.brokers)} at {kafka.bootstrap_servers}"
+    return Finding("broker", well=True, says=says)
 
 
 def _topics(kafka: KafkaSettings, topic: str) -> Finding:
     known = quiet_admin(kafka).list_topics(timeout=TIMEOUT_SECONDS).topics
-    missing = [name for name in (topic, dead_letter_topic(topic)) if name not in known]
+    wanted = (topic, dead_letter_topic(topic), LOGGERS_TOPIC)
+    missing = [name for name in wanted if name not in known]
     if missing:
         says = f"{' and '.join(missing)} missing: run `intentloop topics create`"
         return Finding("topics", well=False, says=says)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from intentloop_cli import configuration
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings
 
 USAGE_ERROR = 2
@@ -44,6 +45,16 @@ def database_settings() -> DatabaseSettings:
             USAGE_ERROR,
         )
     return database
+
+
+def pii_settings() -> PiiSettings:
+    """Return what is kept of senders; when its key is missing the command ends with status 2."""
+    pii = read(PiiSettings)
+    try:
+        pii.rule()
+    except ValueError as error:
+        fail(str(error), USAGE_ERROR)
+    return pii
 
 
 def read(part: type[S]) -> S:

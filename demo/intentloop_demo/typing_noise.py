@@ -13,7 +13,7 @@ _LATIN_WORD = re.compile(r"[a-zA-Z]{5,}")
 def as_typed(text: str, rng: Random) -> str:
     """Return a text as somebody in a hurry might type it; most texts stay as they are."""
     if rng.random() < SLIP_SHARE:
-        text = _with_slip(text, rng)
+        text = with_slip(text, rng)
     if rng.random() < CASUAL_SHARE:
         text = _casual(text, rng)
     return text
@@ -24,7 +24,7 @@ def _casual(text: str, rng: Random) -> str:
     return rng.choice([capital, capital, f"{capital}.", text.upper(), f"{text}!!", f"{text} ..."])
 
 
-def _with_slip(text: str, rng: Random) -> str:
+def with_slip(text: str, rng: Random) -> str:
     """Drop, double or swap a letter of one longer word; other scripts are left alone."""
     words = list(_LATIN_WORD.finditer(text))
     if not words:

@@ -6,12 +6,14 @@ in one folder, and end with the process that asked for them, however it ends.
 
 from intentloop_devstack.errors import NotOursError, StartError, UnavailableError
 from intentloop_devstack.kafka import KafkaServer, local_kafka
+from intentloop_devstack.kafka_java import Secured
 from intentloop_devstack.postgres import PostgresServer, local_postgres
 
 __all__ = [
     "KafkaServer",
     "NotOursError",
     "PostgresServer",
+    "Secured",
     "StartError",
     "UnavailableError",
     "local_kafka",

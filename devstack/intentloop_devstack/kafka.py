@@ -12,6 +12,7 @@ from intentloop_devstack import containers, kafka_java, kafka_mock
 from intentloop_devstack.claim import Claim, claim
 from intentloop_devstack.errors import UnavailableError
 from intentloop_devstack.kafka_jars import VERSION
+from intentloop_devstack.kafka_java import Secured
 from intentloop_devstack.roads import first_open
 from intentloop_devstack.server import Given, Server
 
@@ -26,6 +27,8 @@ class KafkaServer(Server):
     """What clients connect to: host:port, separated by commas."""
     behind_proxy: str | None = None
     """Where a proxy on `proxy_port` reaches the broker (road java only)."""
+    secured: str | None = None
+    """Where clients sign in over TLS (road java only)."""
 
     @property
     def is_real(self) -> bool:
@@ -39,6 +42,7 @@ class _Wanted:
     environ: Mapping[str, str]
     properties: Mapping[str, str]
     proxy_port: int | None
+    secured: Secured | None
     jars: Path
     fresh: bool
 
@@ -52,6 +56,7 @@ def local_kafka(
     jars: Path | None = None,
     properties: Mapping[str, str] | None = None,
     proxy_port: int | None = None,
+    secured: Secured | None = None,
     fresh: bool = False,
 ) -> Iterator[KafkaServer]:
     """Yield a Kafka for as long as the context lasts. Blocks until it serves, about 4 s.
@@ -67,6 +72,7 @@ def local_kafka(
         properties: broker properties beside or instead of the usual ones.
         proxy_port: open a second listener that tells clients to come back on this loopback port,
             where the caller runs a proxy to `behind_proxy`.
+        secured: open another listener, over TLS, for a user who signs in by SCRAM.
         fresh: start empty, not with what the last broker in this folder kept.
 
     Raises:
@@ -78,7 +84,8 @@ def local_kafka(
     with claim(folder.absolute(), "kafka") as place:
         jars = (jars or folder / "kafka-jars").absolute()
         server = _start(
-            _Wanted(place, environ, properties or {}, proxy_port, jars, fresh), prefer=prefer
+            _Wanted(place, environ, properties or {}, proxy_port, secured, jars, fresh),
+            prefer=prefer,
         )
         try:
             yield server
@@ -113,7 +120,7 @@ def _start(wanted: _Wanted, *, prefer: str | None) -> KafkaServer:
 
 
 def _docker(wanted: _Wanted) -> KafkaServer:
-    if wanted.proxy_port is not None:
+    if wanted.proxy_port is not None or wanted.secured is not None:
         raise UnavailableError("the broker in a container has no second listener")
     container, address = containers.start_kafka(wanted.environ, wanted.properties)
     about = f"Apache Kafka {VERSION} in Docker at {address}; its data ends with the container"
@@ -127,6 +134,7 @@ def _java(wanted: _Wanted) -> KafkaServer:
         jars=wanted.jars,
         properties=wanted.properties,
         proxy_port=wanted.proxy_port,
+        secured=wanted.secured,
         fresh=wanted.fresh,
     )
     about = f"Apache Kafka {VERSION} on Java at {broker.address}, data in {wanted.place.folder}"
@@ -136,6 +144,7 @@ def _java(wanted: _Wanted) -> KafkaServer:
         about,
         bootstrap_servers=broker.address,
         behind_proxy=broker.behind_proxy,
+        secured=broker.secured,
     )
 
 

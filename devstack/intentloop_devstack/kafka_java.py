@@ -6,7 +6,7 @@ import base64
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,9 @@ PROPERTIES = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "CLIENTS",
-    "listener.security.protocol.map": "CLIENTS:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": (
+        "CLIENTS:PLAINTEXT,PROXIED:PLAINTEXT,SECURED:SASL_SSL,CONTROLLER:PLAINTEXT"
+    ),
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.replication.factor": "1",
@@ -60,6 +62,37 @@ logger.configs.level = WARN
 """
 
 
+_MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A listener over TLS, whose one user signs in by SCRAM."""
+
+    certificate: Path
+    """PEM file with the private key (PKCS #8) and the chain of certificates."""
+    username: str
+    password: str
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the broker has to be told."""
+        named = {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.certificate),
+            "sasl.enabled.mechanisms": ",".join(_MECHANISMS),
+            **{f"{name.lower()}.sasl.jaas.config": _SCRAM for name in _MECHANISMS},
+        }
+        return {f"listener.name.secured.{name}": value for name, value in named.items()}
+
+    @property
+    def user(self) -> list[str]:
+        """Arguments that make the user when the data folder is laid out."""
+        about = f"[name={self.username},password={self.password}]"
+        return [f"--add-scram={name}={about}" for name in _MECHANISMS]
+
+
 @dataclass(frozen=True)
 class Broker:
     """A broker that serves."""
@@ -67,6 +100,7 @@ class Broker:
     process: ServerProcess
     address: str
     behind_proxy: str | None
+    secured: str | None
 
 
 def start(
@@ -76,6 +110,7 @@ def start(
     jars: Path,
     properties: Mapping[str, str],
     proxy_port: int | None,
+    secured: Secured | None,
     fresh: bool,
 ) -> Broker:
     """Start a broker in the claimed folder and wait until it serves (about 3 s).
@@ -85,11 +120,17 @@ def start(
     """
     java = find_java(environ)
     node = _Node(java, fetch_jars(jars, environ=environ), place, environ)
+    if secured:
+        properties = {**secured.properties, **properties}
     if fresh:
         shutil.rmtree(node.data, ignore_errors=True)
     node.place.folder.joinpath("log4j2.properties").write_text(_LOGGING)
-    node.format(properties)
-    return on_free_port(lambda port: node.serve(_network(port, proxy_port), properties))
+    node.format(properties, secured.user if secured else [])
+    return on_free_port(
+        lambda port: node.serve(
+            _network(port, proxy_port, is_secured=secured is not None), properties
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -111,17 +152,16 @@ class _Node:
         logging = f"-Dlog4j2.configurationFile={self.place.folder / 'log4j2.properties'}"
         return [self.java, *_JVM, logging, "-cp", f"{self.jars}/*", main_class, *arguments]
 
-    def format(self, properties: Mapping[str, str]) -> None:
+    def format(self, properties: Mapping[str, str], users: Sequence[str]) -> None:
         """Lay out an empty data folder, unless there is one: whole or not at all."""
         if self.data.exists():
             return
         blank = self.place.folder / "data.new"
         shutil.rmtree(blank, ignore_errors=True)
-        self._write({**_network(free_port(), None), **properties, "log.dirs": str(blank)})
+        self._write({**_network(free_port()), **properties, "log.dirs": str(blank)})
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = self.command(
-            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self.settings)
-        )
+        options = [f"--cluster-id={cluster}", "-c", str(self.settings), *users]
+        tool = self.command("kafka.tools.StorageTool", "format", *options)
         answer = subprocess.run(
             tool, env=dict(self.environ), capture_output=True, text=True, check=False
         )
@@ -141,7 +181,9 @@ class _Node:
             environ=self.environ,
         )
         process.start()
-        return Broker(process, listeners["CLIENTS"], listeners.get("PROXIED"))
+        return Broker(
+            process, listeners["CLIENTS"], listeners.get("PROXIED"), listeners.get("SECURED")
+        )
 
     def _listeners(self) -> dict[str, str]:
         """Return where the broker listens: name to host:port."""
@@ -156,13 +198,17 @@ class _Node:
         self.settings.write_text("".join(lines))
 
 
-def _network(port: int, proxy_port: int | None) -> dict[str, str]:
+def _network(
+    port: int, proxy_port: int | None = None, *, is_secured: bool = False
+) -> dict[str, str]:
     controller = f"{LOOPBACK}:{free_port()}"
     listeners = {"CLIENTS": f"{LOOPBACK}:{port}"}
     advertised = dict(listeners)
     if proxy_port is not None:
         listeners["PROXIED"] = f"{LOOPBACK}:{free_port()}"
         advertised["PROXIED"] = f"{LOOPBACK}:{proxy_port}"
+    if is_secured:
+        listeners["SECURED"] = advertised["SECURED"] = f"{LOOPBACK}:{free_port()}"
     return {
         "listeners": _joined({**listeners, "CONTROLLER": controller}),
         "advertised.listeners": _joined(advertised),

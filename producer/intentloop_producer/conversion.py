@@ -18,7 +18,7 @@ from intentloop_schemas.event import MIN_TIMESTAMP_MS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DIGEST_DIGITS = 32
-_ENTROPY_BYTES = 10
+ENTROPY_BYTES = 10
 
 
 class NaiveTimestampError(ValueError):
@@ -58,7 +58,7 @@ def warm_up() -> None:
     nothing: dict[str, Any] = dict.fromkeys(Utterance._fields)
     told = {"phone_number": "1", "message_text": "1", "intent": "1", "confidence": 1.0}
     utterance = Utterance(**{**nothing, **told, "logged_at": MIN_TIMESTAMP_MS})
-    to_event(utterance, bytes(_ENTROPY_BYTES)).to_json()
+    to_event(utterance, bytes(ENTROPY_BYTES)).to_json()
 
 
 def objection(error: Exception, utterance: Utterance) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from intentloop_producer.conversion import objection, to_event
+from intentloop_producer.conversion import ENTROPY_BYTES, objection, to_event
 from intentloop_producer.intake import Close, Flush, Intake, Item, Utterance
 from intentloop_producer.outbox import Outbox
 from intentloop_producer.report import Report
@@ -14,7 +14,6 @@ from intentloop_producer.vitals import Vitals
 POLL_SECONDS = 0.02
 """A killed bot loses what was logged during this time, and a sync of the disk."""
 _GROUP = 1_000
-_ENTROPY_BYTES = 10
 
 
 class Courier:
@@ -35,6 +34,8 @@ class Courier:
     def run(self) -> None:
         """Deliver until the intake is closed, then until everything is settled or time is up."""
         try:
+            # What dead processes have left was logged before any flush that is asked for now.
+            self._outbox.adopt()
             while not self._is_over():
                 self._step()
             self._vitals.finish(self._intake.time_left())
@@ -79,7 +80,7 @@ class Courier:
 
     def _convert(self, utterance: Utterance) -> None:
         try:
-            event = to_event(utterance, os.urandom(_ENTROPY_BYTES), self._id_key)
+            event = to_event(utterance, os.urandom(ENTROPY_BYTES), self._id_key)
         except Exception as error:  # noqa: BLE001 - a bot passes anything, and its objects may raise
             self._tally.invalid += 1
             self._report.invalid(objection(error, utterance))

@@ -53,15 +53,17 @@ class Delivery:
     def run(self, intake: Intake) -> None:
         """Deliver what comes into `intake` until it is closed. Blocks; never raises."""
         journal, report = self._journal(), self._report()
+        stopped = ""
         try:
             with closing(self.route.connect(report.trouble)) as transport:
                 self._courier(intake, transport, journal, report).run()
-            why = "Given up when the logger was closed."
         except Exception as error:  # noqa: BLE001 - the bot runs on, whatever happened here
-            why = f"Logging has stopped: {error}"
+            stopped = f"Logging has stopped: {error}"
         kept = journal.close() if journal else 0
         if unsettled := intake.abandon(kept):
-            report.failed(why, unsettled)
+            report.failed(stopped or "Given up when the logger was closed.", unsettled)
+        elif stopped:
+            report.trouble(stopped)
         if kept:
             report.kept(kept, str(self.journal_root))
         report.finish()
@@ -73,7 +75,8 @@ class Delivery:
         rule = ReviewRule(settings.confidence_threshold)
         outbox = Outbox(transport, journal, rule, report, intake.tally, pii=self.pii)
         vitals = Vitals(intake, transport, self.route.transport, report, settings.report_seconds)
-        return Courier(intake, outbox, report, vitals, self.pii.key)
+        id_key = b"" if self.pii.mode is PiiMode.PLAIN else self.pii.key
+        return Courier(intake, outbox, report, vitals, id_key)
 
     def _journal(self) -> Journal | None:
         size = self.settings.journal_max_mb * MEGABYTE

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from intentloop_producer.transport import KAFKA, Failure, Route, Settle
 from intentloop_schemas import LOGGERS_TOPIC
-from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.kafka import KafkaSettings, with_remedy
 
 PRODUCER: dict[str, Any] = {
     "enable.idempotence": True,
@@ -117,10 +117,10 @@ class KafkaTransport:
         self._settle(number, _failure(error) if error else None)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in _PASSING:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._last_error = error.str()
-        else:
-            self._on_trouble("; ".join(filter(None, (error.str(), self._last_error))))
+        if error.code() not in _PASSING:
+            self._on_trouble(with_remedy(self._last_error or error.str()))
 
 
 def _failure(error: KafkaError) -> Failure:

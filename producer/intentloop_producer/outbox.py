@@ -74,7 +74,7 @@ class Outbox:
 
         `hurry` has the transport send what it would gather for a while.
         """
-        self._adopt()
+        self.adopt()
         self.store()
         self._fetch()
         self._sender.send()
@@ -90,13 +90,15 @@ class Outbox:
             self._sender.enqueue(self._held, None)
             self._held = []
 
-    def _entry(self, given: Event) -> Entry:
-        """Return what may be kept of an event; one from disk may be of a time before the rule."""
+    def _entry(self, given: Event, value: bytes | None = None) -> Entry:
+        """Return what may be kept of an event; `value` is what the disk has of it."""
         event = self._pii.hide(given)
+        if value is None or event is not given:
+            value = event.to_json()
         flagged = bool(self._rule.reasons(event.intent, event.confidence, event.alternatives))
-        return Entry(event.phone_number.encode(), event.to_json(), flagged)
+        return Entry(event.phone_number.encode(), value, flagged)
 
-    def _adopt(self) -> None:
+    def adopt(self) -> None:
         """Look for what dead processes have left, now and then while there is nothing else."""
         journal, now = self._journal, self._clock()
         if journal is None or self._held or journal.size or now < self._adopt_at:
@@ -131,7 +133,7 @@ class Outbox:
     def _fetch(self) -> None:
         while self._journal and not self._is_read and self._sender.has_room:
             reading = self._journal.read()
-            entries = [self._entry(event) for event, _ in reading.events]
+            entries = [self._entry(event, value) for event, value in reading.events]
             self._sender.enqueue(entries, reading.segment)
             self._count_damage(reading)
 

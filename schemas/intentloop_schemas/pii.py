@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from intentloop_schemas.event import Event
@@ -38,7 +38,7 @@ class PiiRule:
     """
 
     mode: PiiMode = PiiMode.PLAIN
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         if self.mode is PiiMode.HMAC and not self.key:
@@ -81,6 +81,10 @@ class PiiRule:
             return text
         senders = [sender] if len(sender) >= SHORTEST_SENDER else []
         return masked_text(text, senders, masked if self.mode is PiiMode.MASK else _blotted)
+
+
+PLAIN = PiiRule()
+"""Hides nothing."""
 
 
 def _blotted(found: str) -> str:

@@ -30,6 +30,7 @@ from intentloop_sink.outcome import (
 )
 from intentloop_sink.prepared import Prepared, prepare
 from intentloop_sink.refusals import find_refused
+from intentloop_sink.silence import cutting_when_silent
 from intentloop_sink.stalled import ending_stalled_writers
 from intentloop_sink.transaction import Timeouts, Transaction
 
@@ -202,7 +203,8 @@ class PostgresSink:
             self._connection = connect(self._url, self._writer)
         connection = self._connection
         try:
-            yield connection
+            with cutting_when_silent(self._url, connection):
+                yield connection
         finally:
             if not is_usable(connection):
                 _reset(connection)

@@ -81,6 +81,28 @@ class Gap:
     """`missing` or `twice`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of one partition's records, as far as the database knows."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    first_position: int
+    next_position: int | None
+    """Where it stands; None when nothing says so, which does not add up."""
+    stored: int
+    duplicates: int
+    rejected: int
+    lost: int
+    """Positions that the log no longer had, and no spool has brought since."""
+    holes: int
+    """Positions without a record: markers of transactions and the like."""
+    gaps: int
+    """Places where ranges are missing or overlap."""
+    adds_up: bool
+
+
 _TOTALS = text("""
 SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(duplicates), 0)::bigint,
        coalesce(sum(rejected), 0)::bigint, coalesce(sum(flagged), 0)::bigint,
@@ -124,6 +146,19 @@ SELECT topic, topic_id, partition, expected_position, first_position, problem
 FROM conversation_batch_gaps ORDER BY topic_id, partition, first_position
 """)
 
+_RECONCILIATION = text("""
+SELECT topic, topic_id, partition, first_position, next_position,
+       stored, duplicates, rejected, lost, holes, gaps, adds_up
+FROM conversation_reconciliation ORDER BY topic, topic_id, partition
+""")
+
+_WITH_HOLES = text("""
+SELECT first_position, next_position, stored + duplicates + rejected FROM conversation_batch
+WHERE topic_id = :topic_id AND partition = :partition
+  AND next_position - first_position <> stored + duplicates + rejected
+ORDER BY first_position
+""")
+
 
 @dataclass(frozen=True)
 class Queries:
@@ -151,6 +186,15 @@ class Queries:
     def gaps(self) -> list[Gap]:
         """Return every place where something is missing or there twice; empty when all is well."""
         return [Gap(*row) for row in self._rows(_GAPS)]
+
+    def reconciliation(self) -> list[Reconciled]:
+        """Return what became of the records of every partition."""
+        return [Reconciled(*row) for row in self._rows(_RECONCILIATION)]
+
+    def ranges_with_holes(self, topic_id: str, partition: int) -> list[tuple[int, int, int]]:
+        """Return ranges with fewer records than positions: first, next and number of records."""
+        rows = self._rows(_WITH_HOLES, topic_id=topic_id, partition=partition)
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def _rows(self, statement: TextClause, **parameters: Any) -> Sequence[Any]:
         return self.connection.execute(statement, parameters).all()

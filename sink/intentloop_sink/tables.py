@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -252,3 +253,36 @@ logger_report = Table(
     Column("transport", Text, nullable=False),
 )
 Index("logger_report_newest", logger_report.c.reported_at)
+
+# Jobs that train models; the models themselves are files. One job of a dataset runs at a time.
+training_job = Table(
+    "training_job",
+    metadata,
+    Column("id", _KEY_TEXT, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("dataset_id", _KEY_TEXT, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("progress", Double, nullable=False),
+    Column("seconds_left", Double),
+    Column("created_at", _TIME, nullable=False),
+    Column("started_at", _TIME),
+    Column("finished_at", _TIME),
+    Column("snapshot", JSONB(none_as_null=True)),
+    Column("result", JSONB(none_as_null=True)),
+    Column("reason", Text),
+    Column("model_version", Text),
+    Column("promoted", Boolean),
+    Column("retry_of", _KEY_TEXT),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("runner", Text),
+    Column("heartbeat_at", _TIME),
+    Column("log", JSONB, nullable=False),
+)
+Index("training_job_newest", training_job.c.dataset_id, training_job.c.created_at)
+Index(
+    "training_job_one_running",
+    training_job.c.dataset_id,
+    unique=True,
+    postgresql_where=text("status = 'RUNNING'::text"),
+)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from intentloop_schemas.failpoint import Failpoint, FailpointSettings, from_setting
 from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
@@ -24,6 +25,7 @@ class Configuration:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    pii: PiiSettings = field(default_factory=PiiSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property

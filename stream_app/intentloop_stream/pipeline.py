@@ -73,7 +73,8 @@ class Pipeline:
         earliest: Callable[[TopicPartition], Awaitable[int]],
         surroundings: Surroundings,
     ) -> None:
-        self._decoder = Decoder(ReviewRule(settings.confidence_threshold), settings.window_seconds)
+        rule = ReviewRule(settings.confidence_threshold)
+        self._decoder = Decoder(rule, settings.window_seconds, surroundings.pii)
         self._batch_size = settings.batch_size
         self._batch_ms = round(settings.batch_seconds * 1000)
         # Closed this much early, so that a batch is stored, not only closed, at its age.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, OffsetSpec
 
 from intentloop_schemas import LOGGERS_TOPIC, TopicPartition, dead_letter_topic
-from intentloop_schemas.kafka import KafkaSettings
+from intentloop_schemas.kafka import KafkaSettings, with_remedy
 
 _TIMEOUT_SECONDS = 10.0
-_ENDS_TIMEOUT_SECONDS = 5.0
+_STEP_SECONDS = 1.0
+_OFFSETS_TIMEOUT_SECONDS = 5.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+# What another attempt would not change.
+_LASTING = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
 _REPORT_RETENTION_MS = 7 * 86_400_000
 # A letter is its record and some headers, so it may be larger than a record may be.
@@ -42,9 +46,8 @@ def create_topics(
         ),
         NewTopic(LOGGERS_TOPIC, 1, replication, config={"retention.ms": str(_REPORT_RETENTION_MS)}),
     ]
-    # Bound to a name: the client ends its requests when it is collected.
-    admin = quiet_admin(settings)
-    if _mock_cluster(admin):
+    admin, cluster = connect(settings)
+    if _is_mock(cluster):
         return [new.topic for new in wanted if admin.list_topics(new.topic, _TIMEOUT_SECONDS)]
     futures = admin.create_topics(
         wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
@@ -58,11 +61,35 @@ def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
     Blocks up to 10 s. Raises confluent_kafka.KafkaException when a topic does not exist or the
     broker is away. Brokers older than Kafka 2.8 have no ids: the name stands in.
     """
-    admin = quiet_admin(settings)
-    if cluster := _mock_cluster(admin):
-        return {name: f"{cluster}/{name}" for name in topics}
+    admin, cluster = connect(settings)
+    if _is_mock(cluster):
+        return {name: f"{cluster.cluster_id}/{name}" for name in topics}
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
     return {name: _id(name, future.result()) for name, future in futures.items()}
+
+
+def connect(
+    settings: KafkaSettings, timeout: float = _TIMEOUT_SECONDS
+) -> tuple[AdminClient, ClusterMetadata]:
+    """Return a client and what it learns of the cluster, within `timeout` seconds.
+
+    The client ends its requests when it is collected: keep it. Raises
+    confluent_kafka.KafkaException, which says why the cluster cannot be used and what to check.
+    """
+    said: list[KafkaError] = []
+    try:
+        admin = AdminClient({**settings.librdkafka(), "log_level": 0, "error_cb": said.append})
+    except KafkaException as error:
+        raise _explained(error.args[0], said) from error
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return admin, admin.list_topics(timeout=min(max(left, 0.0), _STEP_SECONDS))
+        except KafkaException as error:
+            admin.poll(0)
+            if left <= _STEP_SECONDS or any(each.code() in _LASTING for each in said):
+                raise _explained(error.args[0], said) from error
 
 
 def log_ends(admin: AdminClient, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -71,22 +98,14 @@ def log_ends(admin: AdminClient, partitions: Iterable[TopicPartition]) -> dict[T
     Blocks up to 5 s. Raises confluent_kafka.KafkaException when the broker is away. A partition
     whose topic was deleted meanwhile is absent.
     """
-    places = {KafkaPartition(p.topic, p.partition): p for p in partitions}
-    if not places:
-        return {}
-    futures = admin.list_offsets(
-        dict.fromkeys(places, OffsetSpec.latest()),
-        isolation_level=IsolationLevel.READ_COMMITTED,
-        request_timeout=_ENDS_TIMEOUT_SECONDS,
-    )
-    ends = {}
-    for place, future in futures.items():
-        try:
-            ends[places[place]] = future.result().offset
-        except KafkaException as error:
-            if error.args[0].code() not in _GONE:
-                raise
-    return ends
+    return _offsets(admin, partitions, OffsetSpec.latest())
+
+
+def log_starts(
+    admin: AdminClient, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the first offsets that the logs of partitions still have; else as `log_ends`."""
+    return _offsets(admin, partitions, OffsetSpec.earliest())
 
 
 def quiet_admin(settings: KafkaSettings) -> AdminClient:
@@ -94,13 +113,40 @@ def quiet_admin(settings: KafkaSettings) -> AdminClient:
     return AdminClient({**settings.librdkafka(), "log_level": 0})
 
 
-def _mock_cluster(admin: AdminClient) -> str | None:
-    """Return the id of librdkafka's mock cluster, None for a real one.
+def _offsets(
+    admin: AdminClient, partitions: Iterable[TopicPartition], spec: OffsetSpec
+) -> dict[TopicPartition, int]:
+    places = {KafkaPartition(p.topic, p.partition): p for p in partitions}
+    if not places:
+        return {}
+    futures = admin.list_offsets(
+        dict.fromkeys(places, spec),
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=_OFFSETS_TIMEOUT_SECONDS,
+    )
+    offsets = {}
+    for place, future in futures.items():
+        try:
+            offsets[places[place]] = future.result().offset
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE:
+                raise
+    return offsets
+
+
+def _is_mock(cluster: ClusterMetadata) -> bool:
+    """Tell librdkafka's mock cluster from a real one.
 
     The mock has no controller to ask: it makes a topic when its metadata are asked for.
     """
-    cluster = admin.list_topics(timeout=_TIMEOUT_SECONDS).cluster_id
-    return cluster if cluster and cluster.startswith("mockCluster") else None
+    return bool(cluster.cluster_id) and cluster.cluster_id.startswith("mockCluster")
+
+
+def _explained(error: KafkaError, said: Iterable[KafkaError]) -> KafkaException:
+    """Return an error with the cause that the client has told by the way."""
+    causes = (each for each in said if each.code() != KafkaError._ALL_BROKERS_DOWN)
+    cause = next(causes, error)
+    return KafkaException(KafkaError(cause.code(), with_remedy(cause.str())))
 
 
 def _created(future: object) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import faust
 import structlog
+from confluent_kafka import KafkaException
 from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import TopicPartition
@@ -31,10 +32,12 @@ from intentloop_stream.quarantine import QUARANTINE, Quarantine
 from intentloop_stream.stall import Standing
 from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.telemetry import Telemetry
-from intentloop_stream.topics import log_ends, quiet_admin, topic_ids
+from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
 from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
+_REQUEST_SECONDS = 7.0
+_PRODUCE_SECONDS = 5.0
 _MAX_RECORDS_PER_CHUNK = 5_000
 _CHUNKS_IN_MEMORY = 4
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -66,6 +69,7 @@ class IntentloopApp(faust.App):
         collect_seldom()
         try:
             await self._start_telemetry()
+            await self._check_broker()
             await self._check_schema()
             self._start_pipeline()
         except (SchemaError, SpoolError, EndWorkerError) as error:
@@ -177,7 +181,11 @@ class IntentloopApp(faust.App):
             reposition=self.consumer.perform_seek,
             earliest=self._earliest,
             surroundings=Surroundings(
-                _now_ms, self.backpressure, self.metrics, self.configuration.failpoint
+                _now_ms,
+                self.backpressure,
+                self.metrics,
+                self.configuration.pii.rule(),
+                self.configuration.failpoint,
             ),
         )
         self.add_future(self._run(self.pipeline.run()))
@@ -209,6 +217,13 @@ class IntentloopApp(faust.App):
     async def _earliest(self, partition: TopicPartition) -> int:
         tp = TP(partition.topic, partition.partition)
         return int((await self.consumer.earliest_offsets(tp))[tp])
+
+    async def _check_broker(self) -> None:
+        """End in plain words when Kafka cannot be used: Faust would say it in many."""
+        try:
+            await asyncio.to_thread(connect, self.configuration.kafka)
+        except KafkaException as error:
+            raise EndWorkerError(error.args[0].str()) from error
 
     async def _check_schema(self) -> None:
         attempt = 0
@@ -255,8 +270,11 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         # Faust would notice added partitions and recreated topics after five minutes.
         consumer_metadata_max_age_ms=3_000,
         # A worker that dies is noticed within this time, and everything it had moves on.
-        broker_session_timeout=8.0,
+        broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
+        # A connection that swallows what is sent is given up after this; Faust waits for minutes.
+        broker_request_timeout=_REQUEST_SECONDS,
+        producer_request_timeout=_PRODUCE_SECONDS,
         # Waiting for the store is no reason to leave the group.
         broker_max_poll_interval=86_400.0,
         broker_max_poll_records=_MAX_RECORDS_PER_CHUNK,

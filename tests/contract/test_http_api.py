@@ -149,9 +149,9 @@ def test_http_events_are_never_late(api: Api, dataset: str) -> None:
     assert [window["late"] for window in windows] == [0, 0]
 
 
+# Files are accounted for when they are replayed.
+@pytest.mark.parametrize("api", ["postgres"], indirect=True)
 def test_every_position_is_accounted_for(api: Api, url: str) -> None:
-    if api.services.storage.mode == "files":
-        pytest.skip("files are accounted for when they are replayed")
     assert tables.query(url, "SELECT count(*) FROM conversation_batch_gaps") == [(0,)]
     (row,) = tables.query(
         url,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from intentloop_devstack import KafkaServer, PostgresServer, local_kafka, local_
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import migrate
 from intentloop_stream.topics import create_topics
+from support.bot import Bot, bots
 from support.oracle import History
-from support.processes import StartWorker, workers
-from support.scene import Scene
+from support.processes import RUN, ChangedWorker, StartWorker, workers
+from support.scene import Scene, StartBot
 
 _GIVEN = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 
@@ -83,12 +86,42 @@ def start_worker(
 
 
 @pytest.fixture
+def changed_worker(tmp_path: Path) -> ChangedWorker:
+    """A function that returns the command of a worker with a change made to it."""
+
+    def change(source: str) -> tuple[str, ...]:
+        script = tmp_path / f"worker-{sha256(source.encode()).hexdigest()[:8]}.py"
+        script.write_text(source + RUN)
+        return (sys.executable, str(script))
+
+    return change
+
+
+@pytest.fixture
+def start_bot(kafka: KafkaServer, conversations: str, tmp_path: Path) -> Iterator[StartBot]:
+    """A function that starts chatbots, which share a journal."""
+    fixed = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "INTENTLOOP_TOPIC": conversations,
+        "INTENTLOOP_JOURNAL_DIR": str(tmp_path / "journal"),
+    }
+    with bots() as started:
+
+        def start(name: str, pace: float, change: str, environment: Mapping[str, str]) -> Bot:
+            started.append(Bot(name, {**fixed, **environment}, tmp_path, pace, change))
+            return started[-1]
+
+        yield start
+
+
+@pytest.fixture
 def scene(
     kafka: KafkaServer,
     conversations: str,
     database_url: str,
     tmp_path: Path,
     start_worker: StartWorker,
+    start_bot: StartBot,
     eventually: Any,
     record_property: Any,
 ) -> Scene:
@@ -106,5 +139,6 @@ def scene(
         History(tmp_path / "history.jsonl"),
         start_worker,
         eventually,
+        start_bot,
         figure,
     )

@@ -12,7 +12,7 @@ from intentloop_devstack import KafkaServer, UnavailableError, local_kafka
 from intentloop_devstack.ports import free_port
 from support.harm import die, freeze, restart
 from support.proxy import Proxy
-from support.scene import Scene
+from support.scene import SOON, Scene
 
 pytestmark = pytest.mark.fault
 FAULT_SECONDS = 10.0
@@ -64,26 +64,31 @@ def road(proxied_kafka: tuple[KafkaServer, Proxy], worker_environment: dict[str,
 def test_broker_harmed(
     scene: Scene, kafka: KafkaServer, harm: Callable[[KafkaServer], None]
 ) -> None:
-    worker = scene.start_worker()
+    worker = scene.start_worker(**SOON)
     scene.traffic()
+    bot = scene.bot()
     scene.flows()
 
+    began = time.monotonic()
     harm(kafka)
     ended = time.monotonic()
 
     scene.takes_again()
     scene.recovers(since=ended)
+    scene.says_quickly(bot, began)
     scene.ends_well()
     assert worker.process.poll() is None
 
 
-def test_network_cut_between_worker_and_broker(road: Proxy, scene: Scene) -> None:
+@pytest.mark.parametrize("fault", ["cut", pytest.param("half_open", marks=pytest.mark.slow_fault)])
+def test_network_between_worker_and_broker(road: Proxy, scene: Scene, fault: str) -> None:
+    """Cut off, or swallowing whatever is sent over connections that look open."""
     worker = scene.start_worker()
     scene.traffic()
     scene.flows()
 
-    road.close_road()
-    time.sleep(FAULT_SECONDS)
+    road.close_road() if fault == "cut" else road.swallow()
+    scene.lasts(FAULT_SECONDS)
     road.open_road()
 
     scene.recovers()

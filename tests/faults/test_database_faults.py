@@ -15,6 +15,9 @@ from support.proxy import Proxy
 from support.scene import SUPERVISED, Scene, end_sessions
 
 pytestmark = pytest.mark.fault
+HALF_OPEN_SECONDS = 15.0
+"""How long the fault lasts; nothing is waited for."""
+
 SLOW_COMMIT = """
 CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
@@ -140,3 +143,18 @@ def test_network_cut_between_worker_and_database(road: Proxy, scene: Scene) -> N
 
     scene.recovers()
     scene.ends_well()
+
+
+def test_half_open_connection_to_the_database(road: Proxy, scene: Scene) -> None:
+    """What is sent is swallowed, and every connection looks open."""
+    worker = scene.start_worker()
+    scene.traffic()
+    scene.flows()
+
+    road.swallow()
+    scene.lasts(HALF_OPEN_SECONDS)
+    road.open_road()
+
+    scene.recovers()
+    scene.ends_well()
+    assert worker.process.poll() is None

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
 from support import tables
 from support.oracle import Verdict
+from support.processes import ChangedWorker
 from support.scene import SUPERVISED, Scene
 
 pytestmark = pytest.mark.slow_fault
 
-RUN = """
-import sys
-from intentloop_cli import main
-sys.argv = ["intentloop", "worker"]
-main()
-"""
 ADVANCE_BEFORE_THE_EXAMPLES = """
 from intentloop_sink import transaction
 write = transaction.Transaction._write
@@ -46,18 +38,6 @@ transaction.leave_out_known = lambda cursor, prepared: prepared
 ANY_ID_TWICE = 'ALTER TABLE "Example" DROP CONSTRAINT "Example_pkey"'
 
 
-@pytest.fixture
-def mutant(tmp_path: Path) -> Callable[[str], tuple[str, ...]]:
-    """A function that returns the command of a worker with a change made to it."""
-
-    def change(source: str) -> tuple[str, ...]:
-        script = tmp_path / "mutant.py"
-        script.write_text(source + RUN)
-        return (sys.executable, str(script))
-
-    return change
-
-
 def read_to_the_end(scene: Scene) -> Verdict:
     """Wait until the store claims to have everything, right or wrong."""
     sql = "SELECT coalesce(sum(next_position), 0) FROM ingest_offset"
@@ -66,17 +46,17 @@ def read_to_the_end(scene: Scene) -> Verdict:
     return scene.judge()
 
 
-def test_an_unchanged_worker_passes(scene: Scene, mutant: Callable[[str], tuple[str, ...]]) -> None:
-    scene.start_worker(command=mutant(""))
+def test_an_unchanged_worker_passes(scene: Scene, changed_worker: ChangedWorker) -> None:
+    scene.start_worker(command=changed_worker(""))
     scene.traffic(islice(scene.hostile(), 1_000)).finish()
 
     read_to_the_end(scene).require_exactly_once()
 
 
 def test_progress_before_the_commit_is_found_out(
-    scene: Scene, mutant: Callable[[str], tuple[str, ...]]
+    scene: Scene, changed_worker: ChangedWorker
 ) -> None:
-    command = mutant(ADVANCE_BEFORE_THE_EXAMPLES)
+    command = changed_worker(ADVANCE_BEFORE_THE_EXAMPLES)
     worker = scene.start_worker(
         command=command, INTENTLOOP_FAILPOINT="store.after_copy:5", **SUPERVISED
     )
@@ -90,9 +70,9 @@ def test_progress_before_the_commit_is_found_out(
 
 
 def test_statistics_of_duplicates_are_found_out(
-    scene: Scene, mutant: Callable[[str], tuple[str, ...]]
+    scene: Scene, changed_worker: ChangedWorker
 ) -> None:
-    scene.start_worker(command=mutant(COUNT_DUPLICATES))
+    scene.start_worker(command=changed_worker(COUNT_DUPLICATES))
     scene.traffic(islice(scene.hostile(), 2_000), pace=1_000).finish()
 
     verdict = read_to_the_end(scene)
@@ -101,10 +81,10 @@ def test_statistics_of_duplicates_are_found_out(
 
 
 def test_duplicates_that_nobody_looks_up_are_found_out(
-    scene: Scene, mutant: Callable[[str], tuple[str, ...]]
+    scene: Scene, changed_worker: ChangedWorker
 ) -> None:
     tables.query(scene.url, ANY_ID_TWICE)
-    scene.start_worker(command=mutant(LOOK_NOTHING_UP))
+    scene.start_worker(command=changed_worker(LOOK_NOTHING_UP))
     scene.traffic(islice(scene.hostile(), 2_000), pace=1_000).finish()
 
     assert read_to_the_end(scene).duplicated > 0

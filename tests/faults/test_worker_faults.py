@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from support.scene import SUPERVISED, Scene, database_away
+from support.changes import JUMPING_CLOCK
+from support.processes import ChangedWorker
+from support.scene import SOON, SUPERVISED, Scene, database_away
 
 pytestmark = pytest.mark.fault
 IN_TRANSACTION = [
@@ -19,8 +21,9 @@ IN_TRANSACTION = [
     "store.after_commit",
     "ack.before",
 ]
-TAKEOVER_SECONDS = 16.0
-"""8 s of session timeout, 3 s behind the lock of the frozen one, and a start."""
+KILLS = 20
+TAKEOVER_SECONDS = 14.0
+"""6 s of session timeout, 3 s behind the lock of the frozen one, and a start."""
 
 
 @pytest.mark.parametrize(
@@ -77,19 +80,38 @@ def test_worker_killed_in_replay_before_its_files_are_removed(scene: Scene) -> N
 
 
 @pytest.mark.slow_fault
-def test_five_random_kills(scene: Scene) -> None:
+def test_twenty_random_kills(scene: Scene) -> None:
+    """INTENTLOOP_FAULT_SEED repeats them: at which moments, or after which time."""
     scene.seed = int(os.environ.get("INTENTLOOP_FAULT_SEED") or random.randrange(10_000))
     scene.figure("seed", scene.seed)
     chance = random.Random(scene.seed)
     scene.traffic()
 
-    for _ in range(5):
+    for _ in range(KILLS // 2):
         moment = f"{chance.choice(IN_TRANSACTION)}:{chance.randrange(1, 12)}"
         scene.ended(scene.start_worker(**SUPERVISED, INTENTLOOP_FAILPOINT=moment))
+        worker = scene.start_worker(**SUPERVISED)
+        scene.lasts(chance.uniform(0.5, 6))
+        worker.kill()
     scene.start_worker(**SUPERVISED)
 
     scene.recovers()
     scene.ends_well()
+
+
+@pytest.mark.slow_fault
+def test_worker_whose_clock_jumps(scene: Scene, changed_worker: ChangedWorker) -> None:
+    """Its batches are closed all the same, and nothing that is stored depends on its clock."""
+    worker = scene.start_worker(command=changed_worker(JUMPING_CLOCK), **SOON)
+    scene.traffic()
+    scene.bot()
+    scene.flows()
+
+    scene.lasts(8)
+
+    scene.recovers()
+    scene.ends_well()
+    assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Workers on a fresh topic and a fresh, migrated database."""
+"""Where loggers send to, and workers on a fresh topic and a fresh, migrated database."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import migrate
 from intentloop_stream.topics import create_topics
+from support.backend import Backend
+from support.destinations import Destination, HttpDestination, KafkaDestination
 from support.processes import StartWorker, workers
 
 
@@ -38,3 +40,15 @@ def start_worker(
     }
     with workers(environment, tmp_path) as start:
         yield start
+
+
+@pytest.fixture(params=["kafka", "http"])
+def destination(request: pytest.FixtureRequest) -> Iterator[Destination]:
+    """Each place that a logger can send to, in turn."""
+    if request.param == "kafka":
+        kafka, topic = (request.getfixturevalue(name) for name in ("kafka", "topic"))
+        yield KafkaDestination(kafka, topic)
+    else:
+        backend = Backend()
+        yield HttpDestination(backend)
+        backend.stop()

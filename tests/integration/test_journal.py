@@ -1,4 +1,7 @@
-"""The journal with a real Kafka: bots are killed, the broker is away, and nothing is lost."""
+"""The journal: bots are killed, the destination is away, and nothing is lost.
+
+With a real Kafka and over HTTP alike.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from intentloop_schemas import Event
-from support.topic_reader import read_events
+from support.destinations import Destination
 
 pytestmark = pytest.mark.fault
 
@@ -70,7 +73,7 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start_bot(kafka: Any, topic: str, journal: Path, tmp_path: Path) -> Iterator[StartBot]:
+def start_bot(destination: Destination, journal: Path, tmp_path: Path) -> Iterator[StartBot]:
     bots: list[Bot] = []
 
     def start(body: str, *arguments: str, **environment: str) -> Bot:
@@ -79,8 +82,7 @@ def start_bot(kafka: Any, topic: str, journal: Path, tmp_path: Path) -> Iterator
             stdout=subprocess.PIPE,
             text=True,
             env={
-                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-                "INTENTLOOP_TOPIC": topic,
+                **destination.environment,
                 "INTENTLOOP_JOURNAL_DIR": str(journal),
                 **environment,
             },
@@ -95,21 +97,19 @@ def start_bot(kafka: Any, topic: str, journal: Path, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture
-def broker_away(kafka: Any) -> Iterator[Callable[[], None]]:
-    """The broker is away until the function is called, or the test ends."""
-    if kafka.pid is None:
-        pytest.skip("this Kafka cannot be stopped: unset KAFKA_BOOTSTRAP_SERVERS")
+def come_back(destination: Destination) -> Iterator[Callable[[], None]]:
+    """The destination is away until the function is called, or the test ends."""
     is_back = False
 
-    def come_back() -> None:
+    def restart() -> None:
         nonlocal is_back
         is_back = True
-        kafka.restart()
+        destination.restart()
 
-    kafka.kill()
-    yield come_back
+    destination.kill()
+    yield restart
     if not is_back:
-        kafka.restart()
+        destination.restart()
 
 
 def history(tmp_path: Path, number: int = 0) -> list[Said]:
@@ -156,8 +156,8 @@ def finish(bot: Bot) -> list[int]:
     return [int(number) for number in output.split()]
 
 
-def test_a_bot_killed_while_kafka_is_away_loses_the_last_moment_and_nothing_else(
-    kafka: Any, topic: str, start_bot: StartBot, broker_away: Callable[[], None],
+def test_a_bot_killed_while_it_is_away_loses_the_last_moment_and_nothing_else(
+    destination: Destination, start_bot: StartBot, come_back: Callable[[], None],
     tmp_path: Path, journal: Path, eventually: Any,
 ) -> None:  # fmt: skip
     bot = start_bot(TALK, "sender-")
@@ -173,22 +173,22 @@ def test_a_bot_killed_while_kafka_is_away_loses_the_last_moment_and_nothing_else
     print(
         f"killed: {len(said)} accepted, {len(lost)} lost, logged in the last {window * 1e3:.0f} ms"
     )
-    print(f"log() p99 {p99 * 1e6:.0f} us while Kafka was away")
+    print(f"log() p99 {p99 * 1e6:.0f} us while it was away")
     assert window < 0.5
     assert p99 < 0.01
 
-    broker_away()
+    come_back()
     assert finish(start_bot(RESTART)) == [0, len(kept)]
-    events = read_events(kafka.bootstrap_servers, topic)
+    events = destination.events()
     assert by_sender(events) == by_sender(kept)
     assert {event.event_id: event for event in events} == {event.event_id: event for event in kept}
     assert len(events) == len(kept)
     assert not list(journal.glob("*/*"))
 
 
-def assert_only_last_moments_are_missing(kafka: Any, topic: str, said: list[Said]) -> None:
+def assert_only_last_moments_are_missing(destination: Destination, said: list[Said]) -> None:
     """Check that each sender's events arrived in order, and that those missing were its last."""
-    events = read_events(kafka.bootstrap_servers, topic)
+    events = destination.events()
     # The store keeps the first of what has the same id and time.
     first = list({(event.event_id, event.timestamp): event for event in events}.values())
     assert len(first) == len({event.event_id for event in events})
@@ -200,7 +200,7 @@ def assert_only_last_moments_are_missing(kafka: Any, topic: str, said: list[Said
 
 
 def test_bots_killed_in_the_middle_of_sending_lose_the_last_moment_and_nothing_else(
-    kafka: Any, topic: str, start_bot: StartBot, tmp_path: Path, journal: Path, eventually: Any
+    destination: Destination, start_bot: StartBot, tmp_path: Path, journal: Path, eventually: Any
 ) -> None:
     for life in range(3):
         bot = start_bot(TALK, f"life-{life}-")
@@ -208,12 +208,12 @@ def test_bots_killed_in_the_middle_of_sending_lose_the_last_moment_and_nothing_e
         kill(bot)
     assert finish(start_bot(RESTART))[0] == 0
     said = [one for life in range(3) for one in history(tmp_path, life)]
-    assert_only_last_moments_are_missing(kafka, topic, said)
+    assert_only_last_moments_are_missing(destination, said)
     assert not list(journal.glob("*/*"))
 
 
 def test_several_bots_share_a_folder_and_the_living_send_for_the_dead(
-    kafka: Any, topic: str, start_bot: StartBot, broker_away: Callable[[], None],
+    destination: Destination, start_bot: StartBot, come_back: Callable[[], None],
     tmp_path: Path, journal: Path, eventually: Any,
 ) -> None:  # fmt: skip
     bots = [start_bot(TALK, f"bot-{number}-") for number in range(3)]
@@ -223,7 +223,7 @@ def test_several_bots_share_a_folder_and_the_living_send_for_the_dead(
     assert len(list(journal.glob("*/*"))) == 3
     for bot in bots[:2]:
         kill(bot)
-    broker_away()
+    come_back()
     # The third one goes on meanwhile, and nobody touches what it holds.
     before = len(history(tmp_path, 2))
     assert finish(start_bot(RESTART))[0] == 0
@@ -232,7 +232,7 @@ def test_several_bots_share_a_folder_and_the_living_send_for_the_dead(
     assert finish(start_bot(RESTART))[0] == 0
 
     said = [one for number in range(3) for one in history(tmp_path, number)]
-    assert_only_last_moments_are_missing(kafka, topic, said)
+    assert_only_last_moments_are_missing(destination, said)
     assert not list(journal.glob("*/*"))
 
 
@@ -256,14 +256,14 @@ os.kill(os.getpid(), 9)
 
 
 def test_forked_workers_are_killed_with_their_parent_and_everything_arrives(
-    kafka: Any, topic: str, start_bot: StartBot, broker_away: Callable[[], None], journal: Path
+    destination: Destination, start_bot: StartBot, come_back: Callable[[], None], journal: Path
 ) -> None:
     bot = start_bot(FORKS)
     bot.wait(PATIENCE)
     assert len(on_disk(journal)) == 700
-    broker_away()
+    come_back()
     assert finish(start_bot(RESTART)) == [0, 700]
-    events = read_events(kafka.bootstrap_servers, topic)
+    events = destination.events()
     assert by_sender(events) == {
         "parent-": [str(number) for number in range(300)],
         "child-0-": [str(number) for number in range(200)],
@@ -284,8 +284,8 @@ print(logger.flush(120), logger.counts.delivered, logger.counts.failed)
 """
 
 
-def test_50_000_messages_wait_on_disk_while_kafka_is_away(
-    kafka: Any, topic: str, start_bot: StartBot, broker_away: Callable[[], None],
+def test_50_000_messages_wait_on_disk_while_it_is_away(
+    destination: Destination, start_bot: StartBot, come_back: Callable[[], None],
     tmp_path: Path, journal: Path,
 ) -> None:  # fmt: skip
     bot = start_bot(MANY)
@@ -299,11 +299,11 @@ def test_50_000_messages_wait_on_disk_while_kafka_is_away(
     assert growth < 40_000_000
     assert p99 < 0.01
 
-    broker_away()
+    come_back()
     start = time.monotonic()
     assert finish(bot) == [0, 50_001, 0]
-    print(f"sent within {time.monotonic() - start:.1f} s of the broker's return")
-    events = read_events(kafka.bootstrap_servers, topic)
+    print(f"sent within {time.monotonic() - start:.1f} s of its return")
+    events = destination.events()
     assert len(events) == len({event.event_id for event in events}) == 50_001
     assert by_sender(events) == by_sender(said)
     assert not list(journal.glob("*/*"))

@@ -21,8 +21,7 @@ from intentloop_producer import kafka as kafka_transport
 from intentloop_producer.kafka import KafkaTransport
 from intentloop_producer.transport import Failure
 from intentloop_schemas.kafka import KafkaSettings
-from support.backend import Backend
-from support.destinations import Destination, HttpDestination, KafkaDestination
+from support.destinations import Destination, KafkaDestination
 from support.topic_reader import read_topic
 
 PATIENCE = 60
@@ -33,17 +32,6 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "journal"
     monkeypatch.setenv("INTENTLOOP_JOURNAL_DIR", str(folder))
     return folder
-
-
-@pytest.fixture(params=["kafka", "http"])
-def destination(request: pytest.FixtureRequest) -> Iterator[Destination]:
-    if request.param == "kafka":
-        kafka, topic = (request.getfixturevalue(name) for name in ("kafka", "topic"))
-        yield KafkaDestination(kafka, topic)
-    else:
-        backend = Backend()
-        yield HttpDestination(backend)
-        backend.stop()
 
 
 @pytest.fixture

@@ -177,3 +177,14 @@ def test_a_batch_that_ends_a_chunk_takes_the_hole_behind_it() -> None:
     (batch,) = batcher.add(items, 9, START)
 
     assert (batch.first_position, batch.next_position) == (0, 9)
+
+
+def test_a_clock_that_is_set_back_does_not_hold_a_batch_open() -> None:
+    batcher = PartitionBatcher(PARTITION, SIZE, MAX_AGE_MS, 0)
+    items = Decoder(ReviewRule(), 30).decode([LogRecord(0, START, event(START))], batcher.watermark)
+
+    assert batcher.add(items, 1, START) == []
+    assert batcher.due_position(START + 1) == 0
+    assert batcher.due(START + 1) is None
+    assert batcher.due_position(START - 3_600_000) == 1
+    assert batcher.due(START - 3_600_000) is not None

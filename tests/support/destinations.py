@@ -41,6 +41,10 @@ class Destination(Protocol):
         ...
 
     def stop(self) -> None:
+        """Be away."""
+        ...
+
+    def kill(self) -> None:
         """Be away, without a warning."""
         ...
 
@@ -78,12 +82,19 @@ class KafkaDestination:
         return events
 
     def stop(self) -> None:
-        if self._kafka.pid is None:
-            pytest.skip("this Kafka cannot be stopped: unset KAFKA_BOOTSTRAP_SERVERS")
+        self._need_our_own()
         self._kafka.stop()
+
+    def kill(self) -> None:
+        self._need_our_own()
+        self._kafka.kill()
 
     def restart(self) -> None:
         self._kafka.restart()
+
+    def _need_our_own(self) -> None:
+        if self._kafka.pid is None:
+            pytest.skip("this Kafka cannot be stopped: unset KAFKA_BOOTSTRAP_SERVERS")
 
 
 class HttpDestination:
@@ -108,6 +119,8 @@ class HttpDestination:
 
     def stop(self) -> None:
         self.backend.stop()
+
+    kill = stop
 
     def restart(self) -> None:
         self.backend.start()

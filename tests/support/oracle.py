@@ -14,7 +14,7 @@ import threading
 import time
 from base64 import b64decode, b64encode
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import psycopg2
 from confluent_kafka import Producer
 
 from support import tables
+from support.bot import Bot, Delivered, delivered
 from support.recompute import Expected, LogRecord, recompute
 from support.topic_reader import read_topic
 from support.traffic import EXPECT, Message
@@ -170,24 +171,32 @@ class Verdict:
     """Difference between accepted and stored + duplicates + rejected."""
     waiting: int = 0
     """Segments that still wait in a spool."""
+    last_moment: int = 0
+    """Accepted by log() in the last moment before its bot was killed, and gone; see bot.py."""
     details: list[str] = field(default_factory=list)
 
     def require_exactly_once(self) -> None:
         """Raise AssertionError unless all is well."""
-        wanted = Verdict(self.accepted)
+        wanted = Verdict(self.accepted, last_moment=self.last_moment)
         assert asdict(self) == asdict(wanted), self
 
 
-def judge(history: History, servers: str, topic: str, url: str, fallback: Path) -> Verdict:
+def judge(
+    history: History, bots: Sequence[Bot], servers: str, topic: str, url: str, fallback: Path
+) -> Verdict:
     """Compare everything that was accepted with everything that became of it."""
     lines = history.read()
-    expected = recompute(_log(lines))
-    verdict = Verdict(len(lines))
+    from_bots = delivered(bots, servers, topic) if bots else Delivered()
+    log = [*_log(lines), *from_bots.records]
+    expected = recompute(sorted(log, key=lambda record: (record.partition, record.offset)))
+    verdict = Verdict(len(log) + from_bots.lost, lost=from_bots.lost, details=from_bots.details)
+    verdict.duplicated += from_bots.unknown
+    verdict.last_moment = from_bots.last_moment
     _examples(verdict, expected, url)
     _letters(verdict, expected, servers, topic, fallback)
     _windows(verdict, expected, url)
-    verdict.inversions = _overtaken(lines) + _stored_out_of_order(url)
-    verdict.unaccounted = len(lines) - tables.accounted(url)
+    verdict.inversions = _overtaken(lines) + _stored_out_of_order(url) + from_bots.overtaken
+    verdict.unaccounted = len(log) - tables.accounted(url)
     verdict.waiting = len(list(fallback.glob("*/*.jsonl")))
     return verdict
 
@@ -210,7 +219,7 @@ def recovery_seconds(
 
 
 def _log(lines: Iterable[dict[str, Any]]) -> list[LogRecord]:
-    records = [
+    return [
         LogRecord(
             line["partition"],
             line["offset"],
@@ -220,7 +229,6 @@ def _log(lines: Iterable[dict[str, Any]]) -> list[LogRecord]:
         )
         for line in lines
     ]
-    return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 def _examples(verdict: Verdict, expected: Expected, url: str) -> None:

@@ -48,6 +48,14 @@ class Worker:
 
 COMMAND = (sys.executable, "-m", "intentloop_cli", "worker")
 StartWorker = Callable[..., Worker]
+ChangedWorker = Callable[[str], tuple[str, ...]]
+"""Returns the command of a worker that runs some code before it begins."""
+RUN = """
+import sys
+from intentloop_cli import main
+sys.argv = ["intentloop", "worker"]
+main()
+"""
 
 
 @contextmanager

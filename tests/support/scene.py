@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +12,25 @@ from typing import Any
 
 import psutil
 
+from intentloop_cli.reconcile import reconcile
+from intentloop_schemas.kafka import KafkaSettings
 from support import tables
+from support.bot import Bot, p99
 from support.oracle import Client, History, Verdict, accounted, endless, judge, recovery_seconds
 from support.processes import StartWorker, Worker
+from support.topic_reader import log_end
 from support.traffic import Message, hostile_traffic
 
 RECOVERY_SECONDS = 10.0
+LOG_SECONDS = 0.01
+"""What 99 of 100 calls of log() may take at the most, whatever is away."""
 PACE = 300.0
+BOT_PACE = 100.0
+StartBot = Callable[[str, float, str, Mapping[str, str]], Bot]
 SUPERVISED = {"INTENTLOOP_INSTANCE_ID": "supervised"}
 """A supervisor starts it again under the same name, so that nobody waits for the dead one."""
+SOON = {"BATCH_SECONDS": "2"}
+"""The events of a bot are new, so a worker waits for the age of the last batch."""
 
 
 @dataclass
@@ -34,10 +44,12 @@ class Scene:
     history: History
     start_worker: StartWorker
     eventually: Any
+    start_bot: StartBot
     figure: Callable[[str, object], None]
     """Records a figure of the scenario."""
     seed: int = 1
     clients: list[Client] = field(default_factory=list)
+    bots: list[Bot] = field(default_factory=list)
 
     def traffic(
         self,
@@ -52,6 +64,21 @@ class Scene:
         )
         self.clients.append(client)
         return client.start()
+
+    def bot(self, *, pace: float = BOT_PACE, change: str = "", **environment: str) -> Bot:
+        """Start a chatbot that talks until the end, and wait for its first words."""
+        bot = self.start_bot(f"bot-{len(self.bots)}", pace, change, environment)
+        self.bots.append(bot)
+        self.eventually(lambda: bot.has_begun, 60, "the bot talks")
+        return bot
+
+    def says_quickly(self, bot: Bot, since: float) -> None:
+        """Since then, while the fault lasted, no call of log() held the bot up."""
+        said = [one for one in bot.said() if one.at >= since]
+        slowest = p99(said)
+        self.figure("log_p99_ms", round(slowest * 1e3, 3))
+        assert len(said) > BOT_PACE
+        assert slowest < LOG_SECONDS * crowding()
 
     def hostile(self) -> Iterable[Message]:
         """Return endless traffic, ten minutes old, so that batches are stored at once."""
@@ -75,9 +102,14 @@ class Scene:
         """Return how many records the store accounts for; 0 while it is away."""
         return accounted(self.url)
 
+    def accepted(self) -> int:
+        """Return how many events were accepted so far, without what may be lost with a bot."""
+        said = (one for bot in self.bots for one in bot.said() if not bot.may_lose(one))
+        return self.history.accepted + sum(one.event is not None for one in said)
+
     def recovers(self, limit: float = RECOVERY_SECONDS, *, since: float | None = None) -> None:
         """The fault is over, now or `since`: all accepted so far is stored within the limit."""
-        since, wanted = since or time.monotonic(), self.history.accepted
+        since, wanted = since or time.monotonic(), self.accepted()
         seconds = recovery_seconds(self.eventually, self.url, wanted, since)
         self.figure("recovery_seconds", round(seconds, 2))
         allowed = limit * crowding()
@@ -85,7 +117,7 @@ class Scene:
 
     def judge(self) -> Verdict:
         """Let the oracle judge what is there now."""
-        return judge(self.history, self.servers, self.topic, self.url, self.fallback)
+        return judge(self.history, self.bots, self.servers, self.topic, self.url, self.fallback)
 
     def takes_again(self, timeout: float = 60) -> None:
         """Wait until the broker accepts records again."""
@@ -97,13 +129,26 @@ class Scene:
         for client in self.clients:
             client.stop()
             client.finish()
-        total = self.history.accepted
-        recovery_seconds(self.eventually, self.url, total, time.monotonic())
+        for bot in self.bots:
+            if bot.process.poll() is None:
+                assert bot.finish()["unsettled"] == 0
+        sent = max(self.history.accepted, log_end(self.servers, self.topic))
+        self.eventually(lambda: self.stored() >= sent, 90, f"all {sent} records are accounted for")
         self.eventually(lambda: not self.segments(), 20, "no file waits in a spool")
         verdict = self.judge()
-        self.figure("accepted", verdict.accepted)
+        for name in ("accepted", "lost", "duplicated", "drift", "inversions"):
+            self.figure(name, getattr(verdict, name))
         verdict.require_exactly_once()
+        self._adds_up(verdict.accepted)
         return verdict
+
+    def _adds_up(self, accepted: int) -> None:
+        """The operator's reconciliation comes to what the oracle says."""
+        kafka = KafkaSettings(bootstrap_servers=self.servers)
+        accounts = reconcile(kafka, self.url, self.fallback, self.topic)
+        assert [problem for one in accounts for problem in one.problems] == []
+        assert sum(one.stored + one.duplicates + one.rejected for one in accounts) == accepted
+        assert sum(one.spooled + one.lost + one.open for one in accounts) == 0
 
     def is_frozen(self, worker: Worker) -> bool:
         """Tell whether a worker has been stopped by SIGSTOP."""

@@ -28,6 +28,14 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Message]:
     return sorted(found, key=lambda message: (message.partition(), message.offset()))
 
 
+def log_end(bootstrap_servers: str, topic: str) -> int:
+    """Return how many records a topic has had, all partitions together."""
+    with Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "topic reader"}) as consumer:
+        partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+        places = [TopicPartition(topic, number) for number in partitions]
+        return sum(consumer.get_watermark_offsets(place, 10)[1] for place in places)
+
+
 def read_events(bootstrap_servers: str, topic: str) -> list[Event]:
     """Return the events of a topic, partition by partition in the order of the log."""
     records = read_topic(bootstrap_servers, topic)

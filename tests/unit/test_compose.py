@@ -22,6 +22,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SERVERS = ("kafka", "postgres")
+WATCHERS = ("prometheus", "grafana")
 ONE_SHOTS = ("topics", "migrate")
 OURS = (*ONE_SHOTS, "worker", "api")
 SETTINGS = {
@@ -52,14 +53,14 @@ def environment(service: str) -> dict[str, str]:
 
 
 def test_the_services_are_the_system() -> None:
-    assert set(SERVICES) == {*SERVERS, *OURS}
+    assert set(SERVICES) == {*SERVERS, *OURS, *WATCHERS}
 
 
 def test_every_image_is_pinned_by_a_version() -> None:
     images = [service["image"] for service in SERVICES.values()]
     images += [value.split()[0] for name, value in instructions() if name == "FROM"]
     assert [
-        image for image in images if not re.search(r":\d+\.\d+(\.\d+)?(-[a-z]+)*$", image)
+        image for image in images if not re.search(r":v?\d+\.\d+(\.\d+)?(-[a-z]+)*$", image)
     ] == []
 
 
@@ -125,7 +126,8 @@ def test_kafka_is_one_node_in_kraft_mode() -> None:
 def test_data_lies_in_named_volumes_and_ports_on_loopback() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
-            assert volume.split(":")[0] in COMPOSE["volumes"]
+            source = volume.split(":")[0]
+            assert (ROOT / source).is_dir() if source[0] == "." else source in COMPOSE["volumes"]
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:")
     assert environment("kafka")["KAFKA_LOG_DIRS"] == SERVICES["kafka"]["volumes"][0].split(":")[1]
@@ -187,7 +189,7 @@ def test_the_image_holds_the_worker_s_packages_in_their_locked_versions() -> Non
     install = next(value for name, value in instructions() if "uv pip install" in value)
     assert "--constraint requirements.lock" in install
     assert "--verify-hashes" in install
-    assert "[worker,admin]" in install
+    assert "[worker,admin,training]" in install
 
 
 def test_the_build_has_all_files_that_the_wheel_needs() -> None:

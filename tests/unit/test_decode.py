@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from intentloop_schemas import DeadLetterReason, Entry, ReviewRule
+from intentloop_schemas import DeadLetterReason, Entry, PiiMode, PiiRule, ReviewRule
 from intentloop_stream.processing import Decoder, Rejection, Watermark
 
 GOOD: dict[str, Any] = {
@@ -89,3 +89,28 @@ def test_lateness_depends_on_what_came_before_in_the_log() -> None:
     assert isinstance(first, Entry)
     assert isinstance(late, Entry)
     assert (first.late, late.late) == (False, True)
+
+
+@pytest.mark.parametrize("mode", [PiiMode.MASK, PiiMode.HMAC])
+def test_what_is_hidden_of_a_sender_is_nowhere_in_the_entry(mode: PiiMode) -> None:
+    value = bad(messageText="call +15550100999", phoneNumber="+15550100999", messageId="wamid.x")
+    decoder = Decoder(ReviewRule(), 30, PiiRule(mode, b"key"))
+
+    (entry,) = decoder.decode([LogRecord(7, value)], Watermark())
+
+    assert isinstance(entry, Entry)
+    assert entry.event.phone_number == PiiRule(mode, b"key").pseudonym("+15550100999")
+    assert entry.event.message_id is None
+    assert b"5550100" not in (entry.record.value or b"") + (entry.record.key or b"")
+    assert (entry.record.offset, entry.record.timestamp) == (7, 1_698_345_600_500)
+
+
+def test_an_identity_is_taken_before_anything_is_hidden() -> None:
+    plain = decode(bad())[0]
+    (hidden,) = Decoder(ReviewRule(), 30, PiiRule(PiiMode.MASK)).decode(
+        [LogRecord(0, bad())], Watermark()
+    )
+
+    assert isinstance(plain, Entry)
+    assert isinstance(hidden, Entry)
+    assert hidden.example_id == plain.example_id

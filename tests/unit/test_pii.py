@@ -151,6 +151,7 @@ def test_the_mode_and_the_key_come_from_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("INTENTLOOP_PII_KEY", "clé")
     assert PiiSettings().rule() == PiiRule(PiiMode.HMAC, "clé".encode())
     assert "clé" not in repr(PiiSettings())
+    assert "cl" not in repr(PiiSettings().rule()).removeprefix("PiiRule(mode=<PiiMode.HMAC")
 
 
 def test_hmac_without_a_key_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

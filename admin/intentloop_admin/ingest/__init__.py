@@ -3,7 +3,7 @@
 from intentloop_admin.ingest.body import MAX_ITEMS, MalformedBodyError, split_conversations
 from intentloop_admin.ingest.intake import Intake
 from intentloop_admin.ingest.line import Line
-from intentloop_admin.ingest.post import Post, Received
+from intentloop_admin.ingest.post import Post
 from intentloop_admin.ingest.writer import NotTakenError, Sink, Writer
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "MalformedBodyError",
     "NotTakenError",
     "Post",
-    "Received",
     "Sink",
     "Writer",
     "split_conversations",

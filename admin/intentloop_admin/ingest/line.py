@@ -9,8 +9,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 
-from intentloop_admin.ingest.post import Post, Received
+from intentloop_admin.ingest.post import Post
 from intentloop_schemas import Batch, ClosedBy, Source, TopicPartition
+from intentloop_stream.processing import LocalRecord
 
 TOPIC = "http"
 MAX_CLOCK_LEAD_MS = 60_000
@@ -47,7 +48,7 @@ class Line:
             first = position
             for position, entry in enumerate(post.entries, first):
                 record = entry.record
-                assert isinstance(record, Received)  # noqa: S101 - posts hold nothing else
+                assert isinstance(record, LocalRecord)  # noqa: S101 - posts hold nothing else
                 record.offset = position
                 record.key = entry.event.phone_number.encode()
             position += 1

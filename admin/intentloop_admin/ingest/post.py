@@ -7,18 +7,6 @@ from dataclasses import dataclass, field
 from intentloop_schemas import Entry
 
 
-@dataclass(slots=True)
-class Received:
-    """What stands for a record of the log; it gets its place when it is stored."""
-
-    value: bytes
-    """The conversation as it was sent."""
-    timestamp: int
-    """When it came, epoch ms."""
-    offset: int = -1
-    key: bytes | None = None
-
-
 @dataclass(slots=True, eq=False)
 class Post:
     """The valid conversations of one request, and what became of them."""

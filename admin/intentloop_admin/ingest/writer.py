@@ -9,10 +9,11 @@ from typing import Protocol, assert_never
 import structlog
 
 from intentloop_admin.ingest.line import Line
-from intentloop_admin.ingest.post import Post, Received
+from intentloop_admin.ingest.post import Post
 from intentloop_schemas import Batch
 from intentloop_sink import Outcome, OutOfTurn, Prepared, Refused, Retry, Stored, Unavailable
 from intentloop_sink.spool import Spool, SpoolError
+from intentloop_stream.processing import LocalRecord
 
 _RETRIES = 5
 """How often a group is tried again before it is spooled, when the database is well."""
@@ -130,7 +131,7 @@ def spell_alike(batches: Iterable[Batch]) -> None:
     for batch in batches:
         for entry in batch.entries:
             record = entry.record
-            assert isinstance(record, Received)  # noqa: S101 - posts hold nothing else
+            assert isinstance(record, LocalRecord)  # noqa: S101 - posts hold nothing else
             record.value = entry.event.to_json()
 
 

@@ -15,7 +15,6 @@ from intentloop_admin.ingest import (
     MalformedBodyError,
     NotTakenError,
     Post,
-    Received,
     split_conversations,
 )
 from intentloop_admin.problems import BODY, ProblemError, documented, try_later
@@ -27,7 +26,7 @@ from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services, now_ms
 from intentloop_schemas import Entry, Event
 from intentloop_schemas.event import DEFAULT_DATASET
-from intentloop_stream.processing import Rejection
+from intentloop_stream.processing import LocalRecord, Rejection
 
 router = APIRouter(tags=["Conversations"])
 
@@ -105,7 +104,7 @@ async def log_conversations(
     its datasetId, eventId and timestamp. The body may be packed with gzip.
     """
     items, now = _items(await request.body()), now_ms()
-    records = [Received(item, now) for item in items]
+    records = [LocalRecord(item, now) for item in items]
     decoded = services.decoder.decode(records, None)
     entries, errors = _sorted(decoded, key)
     post = Post(list(entries.values()))

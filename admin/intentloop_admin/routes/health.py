@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 
 from intentloop_admin.pipeline import extent, settle_accounts
-from intentloop_admin.problems import documented
+from intentloop_admin.problems import ProblemError, documented
 from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, requires
@@ -23,6 +24,8 @@ from intentloop_stream.extent import LogExtent
 ALIVE, READY = "/healthz", "/readyz"
 OPEN_PATHS = frozenset({ALIVE, READY})
 """Nothing else is open without a key."""
+
+_REPORTED = timedelta(hours=1)
 
 router = APIRouter(tags=["Health"])
 
@@ -173,4 +176,8 @@ async def metrics(
 ) -> Response:
     """Return all metrics in Prometheus' text format; it may send its key as a bearer token."""
     services.metrics.spooled.set(services.waiting)
+    since = datetime.now(UTC) - _REPORTED
+    with suppress(ProblemError):
+        # While the store is away the figures stay as they were.
+        services.metrics.reported(await services.stores.read(lambda c: c.reports.total(since)))
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

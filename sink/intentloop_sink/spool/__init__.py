@@ -5,7 +5,7 @@ from intentloop_sink.spool.replay import Replayer, ReplayStep
 from intentloop_sink.spool.segments import Extent, Run
 from intentloop_sink.spool.settings import SpoolSettings
 from intentloop_sink.spool.spool import Damage, Spool, SpooledBatch
-from intentloop_sink.spool.sweep import Remainder, ReplayReport, WriterReport, replay_all
+from intentloop_sink.spool.sweep import Remainder, ReplayReport, WriterReport, replay_all, waiting
 
 __all__ = [
     "Damage",
@@ -23,4 +23,5 @@ __all__ = [
     "SpooledBatch",
     "WriterReport",
     "replay_all",
+    "waiting",
 ]

@@ -125,6 +125,11 @@ def replay_all(
         return ReplayReport(tuple(replay.result() for replay in sweep))
 
 
+def waiting(folder: Path) -> dict[TopicPartition, Extent]:
+    """Return what waits in all spools in a folder, held ones too, without touching them. Blocks."""
+    return total(segment for path in _spools(folder) for segment in _segments_in(path))
+
+
 class _Replay:
     """One writer's spool in the course of a sweep."""
 
@@ -166,6 +171,10 @@ class _Replay:
             return self._report
         remaining = _remainders(self._spool.pending, self._sink)
         return replace(self._report, remaining=remaining, damage=self._spool.damage)
+
+
+def _spools(folder: Path) -> list[Path]:
+    return [lock.parent for lock in sorted(folder.glob(f"*/{LOCK_NAME}"))]
 
 
 def _look_at(path: Path, sink: PostgresSink | None) -> WriterReport:

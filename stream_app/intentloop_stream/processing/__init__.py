@@ -1,7 +1,7 @@
 """Pure stream processing: decode records, judge lateness, close batches. No clock, no I/O."""
 
 from intentloop_stream.processing.batching import PartitionBatcher
-from intentloop_stream.processing.decode import Decoder, Rejection, to_entry
+from intentloop_stream.processing.decode import Decoder, LocalRecord, Rejection
 from intentloop_stream.processing.watermark import Watermark
 
-__all__ = ["Decoder", "PartitionBatcher", "Rejection", "Watermark", "to_entry"]
+__all__ = ["Decoder", "LocalRecord", "PartitionBatcher", "Rejection", "Watermark"]

@@ -1,0 +1,97 @@
+"""Where examples come from: the database, or files in the form in which the HTTP API gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter
+from sqlalchemy import select
+
+from intentloop_sink.connection import session
+from intentloop_sink.tables import example
+from intentloop_training.examples import LabelledExample, Snapshot
+
+REVIEWED_TAG = "reviewed"
+SIMULATED_TAG = "simulated"
+_time: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+class UnreadableExamplesError(Exception):
+    """A file of examples holds something else."""
+
+
+def example_of(row: Mapping[str, Any]) -> LabelledExample:
+    """Read an example as the table and the HTTP API have it. Raises KeyError, ValueError."""
+    tags = set(row["tags"])
+    return LabelledExample(
+        id=row["id"],
+        text=row["input"],
+        intent=row["intent"],
+        predicted_intent=row["predictedIntent"],
+        confidence=float(row["confidence"]),
+        reviewed=REVIEWED_TAG in tags,
+        simulated=SIMULATED_TAG in tags,
+        created_at=_time.validate_python(row["createdAt"]),
+        step=row.get("currentStep"),
+        language=row.get("language"),
+    )
+
+
+class PostgresExamples:
+    """The table "Example"."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def snapshot(self, dataset_id: str) -> Snapshot:
+        """Return the dataset as it is now, in one statement: whole transactions or nothing.
+
+        Raises intentloop_sink.DatabaseUnavailableError.
+        """
+        columns = example.c
+        query = select(
+            columns.id,
+            columns.input,
+            columns.intent,
+            columns.tags,
+            columns.createdAt,
+            columns.predictedIntent,
+            columns.confidence,
+            columns.language,
+            columns.currentStep,
+        ).where(columns.datasetId == dataset_id)
+        with session(self._url, "training") as connection:
+            as_of = connection.exec_driver_sql("SELECT now()").scalar_one()
+            rows = connection.execute(query).mappings()
+            return Snapshot.of(dataset_id, as_of, (example_of(dict(row)) for row in rows))
+
+
+class FileExamples:
+    """A folder with a file `<dataset>.jsonl` for each dataset: an example as JSON in each line.
+
+    The fields are those of `GET /api/training/datasets/{id}/examples`.
+    """
+
+    def __init__(
+        self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._folder = folder
+        self._now = now
+
+    def snapshot(self, dataset_id: str) -> Snapshot:
+        """Return the dataset as it is now. Raises UnreadableExamplesError."""
+        path = self._folder / f"{dataset_id}.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        rows = (_read(path, number, line) for number, line in enumerate(lines, 1))
+        return Snapshot.of(dataset_id, self._now(), rows)
+
+
+def _read(path: Path, number: int, line: str) -> LabelledExample:
+    try:
+        return example_of(json.loads(line))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableExamplesError(f"{path}, line {number}: {error!r}") from error
