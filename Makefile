@@ -47,9 +47,10 @@ lock: | $(BIN)/uv ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-emit-index-url \
 	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o requirements.lock
 
-docs: $(STAMP) ## regenerate what is generated: JSON Schemas, docs/configuration.md
+docs: $(STAMP) ## regenerate what is generated: JSON Schemas, docs/configuration.md, the table in docs/api.md
 	$(BIN)/python -m intentloop_schemas.json_schema schemas/json
 	$(BIN)/intentloop settings --markdown > docs/configuration.md
+	$(BIN)/python -m intentloop_admin.reference docs/api.md
 
 clean: ## remove what make made
 	rm -rf $(VENV) var
