@@ -7,6 +7,7 @@ COPY schemas schemas
 COPY producer producer
 COPY stream_app stream_app
 COPY sink sink
+COPY training training
 COPY cli cli
 COPY devstack devstack
 COPY demo demo

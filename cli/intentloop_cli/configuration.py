@@ -15,6 +15,7 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
+from intentloop_training.settings import NluSettings, TrainingSettings
 
 PARTS: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
@@ -22,6 +23,8 @@ PARTS: tuple[type[BaseSettings], ...] = (
     WorkerSettings,
     SpoolSettings,
     LoggerSettings,
+    TrainingSettings,
+    NluSettings,
 )
 
 
