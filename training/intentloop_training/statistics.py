@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from math import comb, sqrt
+from math import exp, fsum, lgamma, log, log1p, sqrt
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
@@ -63,13 +63,19 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
 
 def at_least(successes: int, trials: int, probability: float) -> float:
     """Return the chance of that many successes or more: the upper tail of the binomial."""
-    return min(
-        1.0,
-        sum(
-            comb(trials, k) * probability**k * (1 - probability) ** (trials - k)
-            for k in range(successes, trials + 1)
-        ),
+    if successes <= 0 or probability >= 1:
+        return 1.0
+    # In logarithms, because the binomial coefficients soon exceed what a float holds.
+    success, failure = log(probability), log1p(-probability)
+    tail = fsum(
+        exp(_log_choose(trials, k) + k * success + (trials - k) * failure)
+        for k in range(successes, trials + 1)
     )
+    return min(1.0, tail)
+
+
+def _log_choose(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
 def mcnemar_worse(lost: int, won: int) -> float:
