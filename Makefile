@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test faults check bench lock docs clean
+.PHONY: help install demo up test faults check bench bench-training lock docs clean
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 24
 
 install: $(STAMP) ## build .venv with all extras
 
@@ -42,6 +42,9 @@ check: $(STAMP) ## lint, types, layers
 
 bench: $(STAMP) ## Kafka to committed beside a raw COPY of the same rows
 	$(BIN)/python -m bench
+
+bench-training: $(STAMP) ## figures of docs/training.md; DATA=folder with clinc150/ and bitext/
+	$(BIN)/python -m bench.training $(if $(DATA),--data $(DATA))
 
 lock: | $(BIN)/uv ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-emit-index-url \
