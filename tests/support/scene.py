@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from intentloop_cli.reconcile import reconcile
+from intentloop_schemas import TopicPartition as Partition
 from intentloop_schemas.kafka import KafkaSettings
 from support import tables
 from support.bot import Bot, p99
@@ -124,7 +127,7 @@ class Scene:
         before = self.history.accepted
         self.eventually(lambda: self.history.accepted > before, timeout, "Kafka takes records")
 
-    def ends_well(self) -> Verdict:
+    def ends_well(self, *, in_order: bool = True) -> Verdict:
         """Stop the traffic, wait until all is stored, and let the oracle judge."""
         for client in self.clients:
             client.stop()
@@ -138,7 +141,7 @@ class Scene:
         verdict = self.judge()
         for name in ("accepted", "lost", "duplicated", "drift", "inversions"):
             self.figure(name, getattr(verdict, name))
-        verdict.require_exactly_once()
+        verdict.require_exactly_once(in_order=in_order)
         self._adds_up(verdict.accepted)
         return verdict
 
@@ -165,6 +168,13 @@ class Scene:
     def lasts(self, seconds: float) -> None:
         """Let the fault last; nothing is waited for."""
         time.sleep(seconds)
+
+    def deletes_records(self, before: Mapping[Partition, int]) -> None:
+        """Let Kafka delete what lies below some positions, as retention does."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        places = [TopicPartition(p.topic, p.partition, at) for p, at in before.items()]
+        for future in admin.delete_records(places).values():
+            future.result(20)
 
     def starts_spooling(self, segments: int = 1) -> None:
         """Wait until files wait in the spools."""
