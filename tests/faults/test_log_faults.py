@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from intentloop_devstack import KafkaServer
 from support import tables
 from support.scene import Scene, end_sessions
-from support.traffic import Message, hostile_traffic
+from support.traffic import Message, hostile_traffic, unrepeated
 
 pytestmark = pytest.mark.fault
 IDLE_SECONDS = 10.0
@@ -30,15 +29,6 @@ def admin(kafka: KafkaServer) -> AdminClient:
 def settled(futures: dict[Any, Any]) -> None:
     for future in futures.values():
         future.result(20)
-
-
-def unrepeated(messages: Iterable[Message]) -> Iterator[Message]:
-    """Leave out what is sent twice: which of two partitions has it first is anybody's guess."""
-    seen: set[bytes | None] = set()
-    for message in messages:
-        if message.value not in seen:
-            seen.add(message.value)
-            yield message
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_worker_frozen_past_its_session_while_another_takes_over(scene: Scene, m
     scene.eventually(lambda: scene.stored() >= wanted, 30, "the other has taken over")
     scene.figure("takeover_seconds", round(time.monotonic() - began, 2))
     assert time.monotonic() - began < TAKEOVER_SECONDS
-    frozen.process.send_signal(signal.SIGCONT)
+    scene.wakes(frozen)
 
     scene.recovers()
     scene.ends_well()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from intentloop_cli.reconcile import reconcile
@@ -89,6 +90,10 @@ class Scene:
         seed = self.seed * 1_000
         return endless(lambda n: hostile_traffic(1_000, seed + n, start + n * 34_000))
 
+    def begins(self, worker: Worker) -> None:
+        """Wait until a worker has partitions to read."""
+        self.eventually(lambda: worker.says('"assigned"'), 90, "the worker has partitions")
+
     def flows(self, more: int = 100, timeout: float = 90) -> None:
         """Wait until so many more records are stored."""
         wanted = self.stored() + more
@@ -157,6 +162,14 @@ class Scene:
         """Tell whether a worker has been stopped by SIGSTOP."""
         return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
 
+    def wakes(self, worker: Worker) -> None:
+        """Let a frozen worker go on."""
+        worker.process.send_signal(signal.SIGCONT)
+
+    def now(self) -> int:
+        """Return the time, epoch ms."""
+        return time.time_ns() // 1_000_000
+
     def segments(self) -> list[Path]:
         """Return the files that wait in all spools."""
         return sorted(self.fallback.glob("*/*.jsonl"))
@@ -175,6 +188,14 @@ class Scene:
         places = [TopicPartition(p.topic, p.partition, at) for p, at in before.items()]
         for future in admin.delete_records(places).values():
             future.result(20)
+
+    def acknowledged(self) -> dict[Partition, int]:
+        """Return up to where Kafka was told that records are safe."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        group = f"group-{self.topic}"
+        request = [ConsumerGroupTopicPartitions(group)]
+        answer = admin.list_consumer_group_offsets(request)[group].result(20)
+        return {Partition(p.topic, "", p.partition): p.offset for p in answer.topic_partitions}
 
     def starts_spooling(self, segments: int = 1) -> None:
         """Wait until files wait in the spools."""
