@@ -82,9 +82,8 @@ def test_disk_full_while_the_database_is_away(scene: Scene, bound: str) -> None:
     scene.ends_well()
 
 
-@pytest.mark.parametrize(
-    "records", ["still_in_kafka", pytest.param("deleted", marks=pytest.mark.slow_fault)]
-)
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("records", ["still_in_kafka", "deleted"])
 def test_spooled_partition_moves_to_another_machine(
     scene: Scene, tmp_path: Path, records: str
 ) -> None:

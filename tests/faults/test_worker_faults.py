@@ -32,7 +32,7 @@ TAKEOVER_SECONDS = 14.0
         pytest.param("store.before_copy", marks=pytest.mark.slow_fault),
         "store.after_copy",
         pytest.param("store.before_commit", marks=pytest.mark.slow_fault),
-        "store.after_commit",
+        pytest.param("store.after_commit", marks=pytest.mark.slow_fault),
         "ack.before",
     ],
 )
