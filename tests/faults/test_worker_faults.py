@@ -80,6 +80,7 @@ def test_worker_killed_in_replay_before_its_files_are_removed(scene: Scene) -> N
 
 
 @pytest.mark.slow_fault
+@pytest.mark.timeout(900)
 def test_twenty_random_kills(scene: Scene) -> None:
     """INTENTLOOP_FAULT_SEED repeats them: at which moments, or after which time."""
     scene.seed = int(os.environ.get("INTENTLOOP_FAULT_SEED") or random.randrange(10_000))

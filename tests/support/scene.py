@@ -121,6 +121,8 @@ class Scene:
         seconds = recovery_seconds(self.eventually, self.url, wanted, since)
         self.figure("recovery_seconds", round(seconds, 2))
         allowed = limit * crowding()
+        if allowed > limit:
+            self.figure("load_per_core", round(crowding(), 1))
         assert seconds < allowed, f"recovered after {seconds:.1f} s only, not {allowed:.0f} s"
 
     def judge(self) -> Verdict:
