@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test faults check bench bench-training lock docs clean
+.PHONY: help install demo up test faults check bench bench-training soak lock docs clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 24
@@ -31,8 +31,9 @@ up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 test: $(STAMP) ## all tests but the slowest faults
 	$(BIN)/pytest -m "not slow_fault"
 
-faults: $(STAMP) ## every fault, the slowest too
-	$(BIN)/pytest -m "fault or slow_fault"
+faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
+	$(BIN)/pytest -m "fault or slow_fault" --junitxml=var/faults.xml
+	PYTHONPATH=tests $(BIN)/python -m support.reliability var/faults.xml docs/reliability.md
 
 check: $(STAMP) ## lint, types, layers
 	$(BIN)/ruff check .
@@ -45,6 +46,9 @@ bench: $(STAMP) ## Kafka to committed beside a raw COPY of the same rows
 
 bench-training: $(STAMP) ## figures of docs/training.md; DATA=folder with clinc150/ and bitext/
 	$(BIN)/python -m bench.training $(if $(DATA),--data $(DATA))
+
+soak: $(STAMP) ## the highest load for 5 minutes, and the memory it takes; into docs/reliability.md
+	$(BIN)/python -m bench.soak --document docs/reliability.md --plot docs/soak.svg
 
 lock: | $(BIN)/uv ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-emit-index-url \

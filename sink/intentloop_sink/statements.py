@@ -83,6 +83,16 @@ INSERT INTO ingest_loss (topic_id, partition, first_position, next_position, top
 VALUES (%s, %s, %s, %s, %s, %s);
 """
 
+# Of each partition the lowest position that has a fate.
+BEGINNINGS = """
+SELECT topic_id, partition, least(o.next_position, (
+    SELECT min(first_position) FROM conversation_batch AS b
+    WHERE b.topic_id = o.topic_id AND b.partition = o.partition), (
+    SELECT min(first_position) FROM ingest_loss AS l
+    WHERE l.topic_id = o.topic_id AND l.partition = o.partition))
+FROM ingest_offset AS o WHERE (topic_id, partition) IN %s
+"""
+
 LOSSES = """
 SELECT topic_id, partition, first_position, next_position FROM ingest_loss
 WHERE (topic_id, partition) IN %s ORDER BY topic_id, partition, first_position

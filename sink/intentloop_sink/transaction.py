@@ -83,7 +83,7 @@ class Transaction:
         """
         with self.connection.cursor() as cursor:
             positions, version = self._lock(cursor, prepared.batches)
-            losses = losses_below(cursor, prepared.batches, positions)
+            losses = losses_below(cursor, prepared.batches, positions, self.writer)
             recovered, rest = divide(prepared.batches, losses, positions)
             kept = fence(rest, positions)
             if isinstance(kept, OutOfTurn):
