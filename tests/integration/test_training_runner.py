@@ -203,6 +203,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 @pytest.mark.slow_fault
+@pytest.mark.timeout(1_500)
 @in_both
 def test_twenty_kills_at_random_and_each_job_ends_once(site: Site, eventually: Any) -> None:
     rng, never, created = Random(), Event(), []
