@@ -118,5 +118,5 @@ def test_without_the_training_extra_a_command_says_what_to_install() -> None:
     )
 
     assert command.returncode == 1
-    assert "sklearn is not installed" in command.stderr
+    assert "is not installed. Training and serving need it" in command.stderr
     assert "pip install 'intentloop[worker,training]'" in command.stderr
