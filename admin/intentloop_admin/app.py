@@ -24,6 +24,7 @@ from intentloop_admin.routes import (
     examples,
     health,
     intents,
+    jobs,
     loggers,
     statistics,
 )
@@ -37,6 +38,7 @@ ROUTERS = (
     examples.router,
     intents.router,
     statistics.router,
+    jobs.router,
     loggers.router,
     health.router,
 )

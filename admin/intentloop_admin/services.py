@@ -15,6 +15,7 @@ import structlog
 from intentloop_admin.collector import collect_reports
 from intentloop_admin.ingest import Intake, Line, Writer
 from intentloop_admin.ingest.replay import WRITER_PREFIX
+from intentloop_admin.jobs import TrainingJobs
 from intentloop_admin.metrics import Metrics
 from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
@@ -30,6 +31,8 @@ from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.spool import Spool, SpoolSettings
 from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
+from intentloop_training.jobs import open_jobs
+from intentloop_training.jobs.settings import JobSettings
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,7 @@ class Configuration:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     """The review rule, the windows and the topic are the worker's."""
     pii: PiiSettings = field(default_factory=PiiSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)
     failpoints: FailpointSettings = field(default_factory=FailpointSettings)
 
     @cached_property
@@ -88,6 +92,10 @@ class Services:
         self.keys = self.storage.keys
         admin_key = configuration.api.admin_key
         self.keyring = Keyring(self.keys, admin_key.get_secret_value() if admin_key else None)
+        url = configuration.database.database_url
+        self.jobs = TrainingJobs(
+            open_jobs(url.get_secret_value() if url else None, configuration.jobs.jobs_dir)
+        )
         self.limiter = Limiter(configuration.api.requests_per_minute)
         line = Line(configuration.writer, now_ms)
         writer = Writer(line, self.storage.sink, self.storage.fallback)

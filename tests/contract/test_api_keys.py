@@ -20,7 +20,16 @@ from intentloop_admin.security.access import Requires, Where
 from intentloop_admin.security.authentication import HEADER
 from intentloop_admin.security.keys import create_key
 from intentloop_admin.security.scopes import Scope
-from support.api import ADMIN_KEY, BULK, DATASETS, Api, configuration, conversation, running_api
+from support.api import (
+    ADMIN_KEY,
+    BULK,
+    DATASETS,
+    JOBS,
+    Api,
+    configuration,
+    conversation,
+    running_api,
+)
 
 
 class Call(NamedTuple):
@@ -98,8 +107,9 @@ def test_not_with_another_dataset_s_key(api: Api, call: Call) -> None:
     api.log(conversation(datasetId="ds-mine"))
     key = api.key(Scope.ADMIN, Scope.PII, datasets=["ds-other"])
     body = BODIES.get((call.method, call.address))
+    address = call.address.replace(f"{JOBS}/ds-mine", f"{JOBS}/{job_of(api, 'ds-mine')}")
 
-    answer = api.request(call.method, call.address, headers=key, json=body)
+    answer = api.request(call.method, address, headers=key, json=body)
 
     if call.wants.where is Where.NONE or (call.method, call.address) == ("GET", DATASETS):
         assert answer.is_success or answer.status_code == 422, answer.text
@@ -108,9 +118,16 @@ def test_not_with_another_dataset_s_key(api: Api, call: Call) -> None:
         assert answer.status_code == 403, answer.text
 
 
+def job_of(api: Api, dataset_id: str) -> str:
+    """Return the id of a job of a dataset."""
+    new = {"kind": "nlu-train", "datasetId": dataset_id}
+    return str(api.post(JOBS, json=new).json()["id"])
+
+
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", BULK): {"conversations": [conversation(datasetId="ds-mine")]},
     ("POST", DATASETS): {"id": "ds-mine", "name": "Mine"},
+    ("POST", JOBS): {"kind": "nlu-train", "datasetId": "ds-mine"},
 }
 """Where only the body says which dataset it is about."""
 

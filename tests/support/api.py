@@ -22,10 +22,12 @@ from intentloop_admin.settings import ApiSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
+from intentloop_training.jobs.settings import JobSettings
 
 ADMIN_KEY = "an-admin-key-for-tests-alone"
 BULK = "/api/training/conversations/bulk"
 DATASETS = "/api/training/datasets"
+JOBS = "/api/training/jobs"
 NOON = 1_700_000_000_000
 
 
@@ -55,6 +57,7 @@ def configuration(url: str | None, folder: Path, **api: Any) -> Configuration:
         database=DatabaseSettings(database_url=url),
         spool=SpoolSettings(folder=folder),
         kafka=KafkaSettings(bootstrap_servers=None),
+        jobs=JobSettings(jobs_dir=folder / "jobs"),
     )
 
 

@@ -12,26 +12,17 @@ from intentloop_schemas.event import DEFAULT_DATASET, DatasetId
 from intentloop_schemas.review import DEFAULT_THRESHOLD
 from intentloop_training.gate import GateRule
 from intentloop_training.jobs.runner import Pace
+from intentloop_training.jobs.settings import JobSettings
 from intentloop_training.parameters import Features, Parameters
 from intentloop_training.recipe import Recipe
 from intentloop_training.selection import SelectionRule
 
 
-class TrainingSettings(BaseSettings):
+class TrainingSettings(JobSettings):
     """Where jobs and models are kept, what a model learns from, and what it has to show."""
-
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True,
-        env_prefix="INTENTLOOP_",
-        frozen=True,
-        use_attribute_docstrings=True,
-        validate_by_name=True,
-    )
 
     models_dir: Path = Path("var/models")
     """Folder of the models; runners and servers on several machines share it."""
-    jobs_dir: Path = Path("var/jobs")
-    """Folder of the jobs without a database."""
     datasets_dir: Path = Path("var/datasets")
     """Folder of the examples without a database: `<dataset>.jsonl`, as the HTTP API gives them."""
     features: Features = Features.WORDS

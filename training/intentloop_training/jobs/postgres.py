@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +15,6 @@ from intentloop_sink.tables import training_job
 from intentloop_training.jobs.job import Job, JobStatus, UnknownJobError
 from intentloop_training.jobs.store import Change
 
-_PURPOSE = "jobs"
 _ROW = training_job.c
 
 
@@ -25,12 +26,12 @@ class PostgresJobStore:
 
     def add(self, job: Job) -> None:
         """Keep a new job."""
-        with session(self._url, _PURPOSE) as connection:
+        with _session(self._url) as connection:
             connection.execute(insert(training_job).values(_columns(job)))
 
     def get(self, job_id: str) -> Job:
         """Return a job. Raises UnknownJobError."""
-        with session(self._url, _PURPOSE) as connection:
+        with _session(self._url) as connection:
             return _one(connection, job_id, select(training_job))
 
     def newest(self, dataset_id: str | None = None, limit: int = 100) -> list[Job]:
@@ -38,12 +39,12 @@ class PostgresJobStore:
         query = select(training_job).order_by(_ROW.created_at.desc(), _ROW.id.desc()).limit(limit)
         if dataset_id is not None:
             query = query.where(_ROW.dataset_id == dataset_id)
-        with session(self._url, _PURPOSE) as connection:
+        with _session(self._url) as connection:
             return [_job(row) for row in connection.execute(query)]
 
     def change(self, job_id: str, change: Change) -> Job:
         """Apply a change while nobody else can. Raises UnknownJobError."""
-        with session(self._url, _PURPOSE) as connection:
+        with _session(self._url) as connection:
             job = change(_one(connection, job_id, select(training_job).with_for_update()))
             _update(connection, job)
             return job
@@ -51,7 +52,7 @@ class PostgresJobStore:
     def claim(self, runner: str, now: datetime, stale_after: timedelta) -> Job | None:
         """Give the oldest job that may run to a runner, None when there is none."""
         try:
-            with session(self._url, _PURPOSE) as connection:
+            with _session(self._url) as connection:
                 row = connection.execute(_claimable(now - stale_after)).first()
                 if row is None:
                     return None
@@ -61,6 +62,15 @@ class PostgresJobStore:
         except IntegrityError:
             # Another runner has just begun with another job of the same dataset.
             return None
+
+
+@contextmanager
+def _session(url: str) -> Iterator[Connection]:
+    """Yield a connection in a transaction that ends even when its process is frozen in it."""
+    with session(url, "jobs") as connection:
+        # A runner that is stopped with a job's row in its hands must not keep it for ever.
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '5s'")
+        yield connection
 
 
 def _claimable(stale_before: datetime) -> Select[Any]:
