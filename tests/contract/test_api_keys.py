@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute
 from intentloop_admin import documentation
 from intentloop_admin.app import OPEN_ROUTES, ROUTERS, require_guarded, requirement
 from intentloop_admin.routes import health
-from intentloop_admin.security.access import HEADER, Requires, Where
+from intentloop_admin.security.access import Requires, Where
+from intentloop_admin.security.authentication import HEADER
 from intentloop_admin.security.keys import create_key
 from intentloop_admin.security.scopes import Scope
 from support.api import (

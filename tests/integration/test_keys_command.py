@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from intentloop_admin.security.access import HEADER
+from intentloop_admin.security.authentication import HEADER
 from intentloop_cli.app import app
 from intentloop_sink import migrate
 from support.api import DATASETS, configuration, conversation, running_api

@@ -19,16 +19,16 @@ from intentloop_admin.problems import ProblemError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-_POLICY = "Content-Security-Policy"
-_SECURITY_HEADERS = {
-    "Cache-Control": "no-store",
-    _POLICY: "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+_POLICY = b"content-security-policy"
+_SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (_POLICY, b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
 _OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 
 log = structlog.get_logger(__name__)
@@ -90,11 +90,11 @@ class RequestContext:
     def _add_headers(self, headers: MutableHeaders, scope: Scope) -> None:
         headers["X-Request-ID"] = scope["state"]["request_id"]
         if scope["path"] in self._policies:
-            headers.setdefault(_POLICY, self._policies[scope["path"]])
+            headers.setdefault(_POLICY.decode(), self._policies[scope["path"]])
         if self._is_partial():
             headers["Intentloop-Store"] = "files"
-        for name, value in _SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+        given = {name for name, _ in headers.raw}
+        headers.raw.extend(pair for pair in _SECURITY_HEADERS if pair[0] not in given)
         if scope["scheme"] == "https":
             headers.update(_OVER_TLS)
 
