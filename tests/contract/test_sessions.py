@@ -127,6 +127,14 @@ def test_signing_in_leads_nowhere_else(api: Api, target: str) -> None:
     assert answer.headers["location"] == "/"
 
 
+def test_a_key_for_one_dataset_begins_there(api: Api) -> None:
+    text, stored = create_key("Ana", [Scope.READ], now=datetime.now(UTC), datasets=["ds-shop"])
+    api.services.keys.add(stored)
+    client = TestClient(api.app, follow_redirects=False)
+    answer = client.post("/sign-in", data={"key": text})
+    assert answer.headers["location"] == "/?datasetId=ds-shop"
+
+
 def test_programs_get_problems_and_people_pages(api: Api) -> None:
     client = TestClient(api.app, follow_redirects=False)
     assert client.get("/").status_code == 401
