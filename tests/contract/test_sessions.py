@@ -88,8 +88,8 @@ def test_the_cookie_is_for_the_browser_alone(sign_in: SignIn, api: Api) -> None:
     text, stored = create_key("Ben", [Scope.READ], now=datetime.now(UTC))
     api.services.keys.add(stored)
     for address, secure in (("http://testserver", False), ("https://testserver", True)):
-        with TestClient(api.app, base_url=address, follow_redirects=False) as client:
-            cookie = client.post("/sign-in", data={"key": text}).headers["set-cookie"].lower()
+        client = TestClient(api.app, base_url=address, follow_redirects=False)
+        cookie = client.post("/sign-in", data={"key": text}).headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=lax" in cookie
         assert ("secure" in cookie) is secure
@@ -122,15 +122,23 @@ def test_a_session_ends_with_its_key(sign_in: SignIn) -> None:
 def test_signing_in_leads_nowhere_else(api: Api, target: str) -> None:
     text, stored = create_key("Ana", [Scope.READ], now=datetime.now(UTC))
     api.services.keys.add(stored)
-    with TestClient(api.app, follow_redirects=False) as client:
-        answer = client.post("/sign-in", data={"key": text, "next_page": target})
+    client = TestClient(api.app, follow_redirects=False)
+    answer = client.post("/sign-in", data={"key": text, "next_page": target})
     assert answer.headers["location"] == "/"
 
 
+def test_a_key_for_one_dataset_begins_there(api: Api) -> None:
+    text, stored = create_key("Ana", [Scope.READ], now=datetime.now(UTC), datasets=["ds-shop"])
+    api.services.keys.add(stored)
+    client = TestClient(api.app, follow_redirects=False)
+    answer = client.post("/sign-in", data={"key": text})
+    assert answer.headers["location"] == "/?datasetId=ds-shop"
+
+
 def test_programs_get_problems_and_people_pages(api: Api) -> None:
-    with TestClient(api.app, follow_redirects=False) as client:
-        assert client.get("/").status_code == 401
-        assert client.get("/", headers=PAGE).status_code == 303
+    client = TestClient(api.app, follow_redirects=False)
+    assert client.get("/").status_code == 401
+    assert client.get("/", headers=PAGE).status_code == 303
     missing = api.get("/training/datasets/ds-none", headers=PAGE)
     assert missing.status_code == 404
     assert "There is no dataset ds-none" in missing.text

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from intentloop_demo.nlu import IntentClassifier
+from intentloop_demo.nlu import IntentClassifier, Prediction
 from intentloop_demo.traffic import Customers, Delivery, Message, deliver
 from intentloop_demo.utterances import load_utterances, split
-from intentloop_schemas import Batch, ClosedBy, Entry, Event, ReviewRule, TopicPartition
+from intentloop_schemas import Batch, ClosedBy, Entry, TopicPartition
 from intentloop_sink import PostgresSink, Stored
-from intentloop_stream.processing import to_entry
-from support.batches import LogRecord
+from support.batches import LogRecord, entry
 
 DAYS = 7
 PLANTED = "do you have the diwali hamper"
@@ -84,32 +83,37 @@ def _store(
     model: Callable[[int], str],
 ) -> int:
     predictions = classifier.classify([delivery.message.text for delivery in deliveries])
-    rule = ReviewRule()
-    entries = []
-    for offset, (delivery, prediction) in enumerate(zip(deliveries, predictions, strict=True)):
-        message = delivery.message
-        fields = {
-            "phone_number": message.sender,
-            "message_text": message.text,
-            "intent": prediction.intent,
-            "confidence": prediction.confidence,
-            "current_step": message.step,
-            "timestamp": message.timestamp,
-            "event_id": message.message_id,
-            "channel": message.channel,
-            "language": message.language,
-            "model_version": model(message.timestamp),
-            "session_id": message.session_id,
-            "message_id": message.message_id,
-            "alternatives": [guess._asdict() for guess in prediction.alternatives],
-        }
-        event = Event.model_validate(fields, by_name=True)
-        record = LogRecord(position + offset, delivery.at)
-        entries.append(to_entry(event, record, rule, late=False))
+    entries = [
+        _entry(position + offset, delivery, prediction, model)
+        for offset, (delivery, prediction) in enumerate(zip(deliveries, predictions, strict=True))
+    ]
     batches = [_batch(entries[i : i + _BATCH]) for i in range(0, len(entries), _BATCH)]
     outcome = sink.store(sink.prepare(batches))
     assert isinstance(outcome, Stored), outcome
     return len(entries)
+
+
+def _entry(
+    position: int, delivery: Delivery, prediction: Prediction, model: Callable[[int], str]
+) -> Entry:
+    message = delivery.message
+    made = entry(
+        position,
+        phone_number=message.sender,
+        message_text=message.text,
+        intent=prediction.intent,
+        confidence=prediction.confidence,
+        current_step=message.step,
+        timestamp=message.timestamp,
+        event_id=message.message_id,
+        channel=message.channel,
+        language=message.language,
+        model_version=model(message.timestamp),
+        session_id=message.session_id,
+        message_id=message.message_id,
+        alternatives=[guess._asdict() for guess in prediction.alternatives],
+    )
+    return made._replace(record=LogRecord(position, delivery.at))
 
 
 def _batch(entries: list[Entry]) -> Batch:
@@ -118,7 +122,7 @@ def _batch(entries: list[Entry]) -> Batch:
         TopicPartition("intentloop.conversations.v1", "week", 0),
         first.offset,
         last.offset + 1,
-        max(entry.event.timestamp for entry in entries),
+        max(each.event.timestamp for each in entries),
         # As if the worker had been there at once.
         round(time.time() * 1000) - 3_000,
         ClosedBy.SIZE if len(entries) == _BATCH else ClosedBy.TIME,

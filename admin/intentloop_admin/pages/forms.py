@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, ConfigDict, model_validator
 
 from intentloop_schemas.event import DEFAULT_DATASET, Channel, DatasetId, Label
-from intentloop_sink.catalogue import StatisticsFilter
+from intentloop_sink.catalogue import StatisticsFilter, edit
 
 DAYS = 7
 _DAY = timedelta(days=1)
@@ -25,17 +24,10 @@ def _blank_is_none(value: Any) -> Any:
 Blank = BeforeValidator(_blank_is_none)
 
 
-class Words(BaseModel):
+class Words(edit.Words):
     """Fields of a URL or a form, in camel case; what pages do not know they pass over."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        frozen=True,
-        extra="ignore",
-        protected_namespaces=(),
-    )
+    model_config = ConfigDict(extra="ignore")
 
 
 class Range(Words):

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from intentloop_admin.pages.rendering import (
     THEME_COOKIE,
     THEMES,
+    address,
     asset_bytes,
     go_to,
     render,
@@ -19,11 +20,14 @@ from intentloop_admin.pages.rendering import (
 from intentloop_admin.problems import ProblemError, not_found, try_later
 from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.security.keyring import KeysUnknownError
+from intentloop_admin.security.keys import Key
 from intentloop_admin.security.sessions import hand_over, is_foreign, take_back, token_in
+from intentloop_schemas.event import DEFAULT_DATASET
 
 SIGN_IN = "/sign-in"
 OPEN_ROUTES = frozenset({SIGN_IN, "/sign-out", "/theme", "/assets/{name}"})
 """Routes that ask nothing of a key."""
+_FIRST = "/"
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _A_YEAR = 31_536_000
 
@@ -59,7 +63,8 @@ async def sign_in(
         status = HTTPStatus.UNAUTHORIZED
         context = {"next_page": _inside(next_page), "problem": problem}
         return render(request, "sign_in.html", status, **context)
-    answer = go_to(_inside(next_page))
+    wanted = _inside(next_page)
+    answer = go_to(_home(found) if wanted == _FIRST else wanted)
     token = await services.sessions.open(found)
     hand_over(answer, token, over_tls=request.url.scheme == "https")
     return answer
@@ -104,7 +109,14 @@ def to_sign_in(path: str, query: str) -> Response:
     return RedirectResponse(f"{SIGN_IN}?next_page={quote(wanted, safe='')}", HTTPStatus.SEE_OTHER)
 
 
+def _home(key: Key) -> str:
+    """Return the first page that a key may open: some are not for the usual dataset."""
+    if not key.datasets or key.may_use(DEFAULT_DATASET):
+        return _FIRST
+    return address(_FIRST, {"datasetId": min(key.datasets)})
+
+
 def _inside(path: str) -> str:
     """Return a path of this site; of whatever else it may be, the first page."""
     is_ours = path.startswith("/") and not path.startswith(("//", "/\\"))
-    return path if is_ours and path.isprintable() else "/"
+    return path if is_ours and path.isprintable() else _FIRST
