@@ -10,7 +10,7 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_stream.topics import quiet_admin
 
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 5.0
 _MAX_DAYS = 36_500
 
 
@@ -30,7 +30,7 @@ class Copies:
 
 
 def copies(kafka: KafkaSettings, topic: str) -> Copies:
-    """Return how long a topic keeps records. Blocks up to 10 s.
+    """Return how long a topic keeps records. Blocks up to 5 s.
 
     Raises KafkaException when the topic does not exist, or the broker is away or does not say.
     """

@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from intentloop_admin import reference
 from intentloop_cli.app import app
@@ -50,13 +51,28 @@ def test_links_lead_somewhere(name: str) -> None:
         assert link.startswith("https://") or (folder / link).exists(), link
 
 
-def test_the_options_that_the_readme_shows_exist() -> None:
-    shown = re.findall(r"^intentloop ([a-z ]+?) (--[a-z-]+)", TEXTS["README.md"], re.MULTILINE)
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_options_that_are_shown_exist(name: str) -> None:
+    for line in re.findall(r"(?:^|`)intentloop ([^`#\n]+)", TEXTS[name], re.MULTILINE):
+        command = leaf(line.split())
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", line)) <= known | {"--help"}, line
 
-    assert shown
-    for command, option in shown:
-        described = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
-        assert option in re.sub(r"\x1b\[[0-9;]*m", "", described.stdout)
+
+def leaf(words: list[str]) -> Any:
+    """Return the command that a line runs."""
+    command: Any = get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    return command
+
+
+def test_every_alarm_has_its_remedy() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())
+    alarms = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+
+    remedies = set(re.findall(r"^### (\w+)$", TEXTS["docs/operations.md"], re.MULTILINE))
+    assert remedies == alarms
 
 
 def test_the_readme_s_example_runs_in_a_bot_without_kafka() -> None:

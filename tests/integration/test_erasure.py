@@ -58,8 +58,7 @@ class Site(NamedTuple):
         for (name,) in names:
             if is_of_asha(str(tables.query(self.url, f'SELECT * FROM "{name}"')).encode()):
                 found.append(name)
-        letters = read_topic(self.servers, f"{self.topic}.dlq")
-        if any(is_of_asha((m.key() or b"") + (m.value() or b"")) for m in letters):
+        if any(map(is_hers, dead_letters(self))):
             found.append("dead letters")
         return found
 
@@ -113,6 +112,10 @@ def event(sender: str, number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
+def days_ago(days: int) -> int:
+    return int(time.time() * 1000) - days * 86_400_000
+
+
 def record(sent: dict[str, Any], *, key: bytes | None = None) -> Message:
     value = json.dumps(sent).encode()
     return Message(key or sent["phoneNumber"].encode(), value, sent["timestamp"], b"")
@@ -133,13 +136,9 @@ def row(report: str, place: str) -> tuple[int, int]:
 
 
 def test_an_erased_sender_stays_erased_after_everything_is_replayed(
-    site: Site,
-    intentloop: Intentloop,
-    start_worker: StartWorker,
-    eventually: Any,
-    tmp_path: Path,
+    site: Site, intentloop: Intentloop, start_worker: StartWorker, eventually: Any, tmp_path: Path
 ) -> None:
-    log = [record(event((ASHA, BELA)[n % 2], n)) for n in range(40)] + poison(ASHA) + poison(BELA)
+    log = traffic()
     produced = produce(site.servers, site.topic, iter(log))
     worker = start_worker(BATCH_SECONDS="0.2")
     eventually(lambda: tables.accounted(site.url) == produced, PATIENCE, "all is stored")
@@ -147,29 +146,15 @@ def test_an_erased_sender_stays_erased_after_everything_is_replayed(
     spooled = leave_spool(site)
     leave_journal(site, [event(ASHA, 700), event(BELA, 701)])
     leave_quarantined(site)
-    letters = read_topic(site.servers, f"{site.topic}.dlq")
+    letters = dead_letters(site)
     backup = shutil.copytree(site.fallback, tmp_path / "backup")
     journals = shutil.copytree(site.journals, tmp_path / "journals-backup")
-    statistics = tables.statistics(site.url, "intent_window_stats")
+    counted = events_counted(site)
 
-    looked = intentloop("erase", "--sender", ASHA, "--dry-run")
-    assert looked.exit_code == 0, looked.output
-    found = {"database": 20, "spools": 2, "journals": 1, "dead letters": 2, "quarantine": 1}
-    assert {place: row(looked.stdout, place) for place in found} == {
-        place: (number, 0) for place, number in found.items()
-    }
-    assert len(site.traces()) == 5
-
-    erased = intentloop("erase", "--sender", ASHA)
-    assert erased.exit_code == 0, erased.output
-    assert {place: row(erased.stdout, place) for place in found} == {
-        place: (number, number) for place, number in found.items()
-    }
-    assert ASHA not in erased.stdout
-    assert site.traces() == []
-    others = [m for m in letters if not is_of_asha((m.key() or b"") + (m.value() or b""))]
-    kept = read_topic(site.servers, f"{site.topic}.dlq")
-    assert list(map(whole, kept)) == list(map(whole, others))
+    erase_everywhere(site, intentloop)
+    assert list(map(whole, dead_letters(site))) == [whole(m) for m in letters if not is_hers(m)]
+    assert intentloop("retention", "set", "ds-old", "--days", "30").exit_code == 0
+    assert "ds-old: 4 examples" in intentloop("retention", "apply").stdout
 
     # The whole topic, every spool, every journal and every retry, as a backup would bring them.
     tables.query(site.url, "DELETE FROM ingest_offset")
@@ -181,23 +166,61 @@ def test_an_erased_sender_stays_erased_after_everything_is_replayed(
     again = produced + len(letters) + 2 + spooled
     start_worker(BATCH_SECONDS="0.2")
     eventually(lambda: tables.accounted(site.url) >= again, PATIENCE, "all is read again")
-    assert intentloop("replay").exit_code in (0, 1)
 
     shutil.rmtree(site.fallback / "quarantine")
     assert site.traces() == []
     assert senders(site) == {BELA}
+    assert tables.query(site.url, "SELECT size FROM \"Dataset\" WHERE id = 'ds-old'") == [(0,)]
+    # Two of the others' spooled events and one of their journal had not been stored before.
+    assert events_counted(site) == counted + 3
     with queries(site.url) as ask:
         assert ask.gaps() == []
         totals = ask.totals()
     assert totals.accounted == again
     (suppressed,) = tables.query(site.url, "SELECT sum(suppressed) FROM conversation_batch")[0]
-    assert suppressed == 20 + 2 * 2 + 1 + 2
-    assert totals.rejected - suppressed == len(read_topic(site.servers, f"{site.topic}.dlq")) - 2
-    stored_again = tables.statistics(site.url, "intent_window_stats")
-    assert sum(s[0] for s in stored_again.values()) == sum(s[0] for s in statistics.values()) + 3
+    assert suppressed == 20 + 2 * 2 + 1 + 2 + 4
+    assert totals.rejected - suppressed == len(dead_letters(site)) - 2
 
     produce(site.servers, site.topic, iter([record(event(ASHA, 3_700_000))]))
     eventually(lambda: senders(site) == {ASHA, BELA}, PATIENCE, "who comes back is a new customer")
+
+
+def traffic() -> list[Message]:
+    """Return 20 messages of each, 4 old ones of another dataset, and 2 bad ones of each."""
+    old = [event(BELA, n, timestamp=days_ago(40) + n, datasetId="ds-old") for n in range(4)]
+    events = [event((ASHA, BELA)[n % 2], n) for n in range(40)] + old
+    return [record(each) for each in events] + poison(ASHA) + poison(BELA)
+
+
+def erase_everywhere(site: Site, intentloop: Intentloop) -> None:
+    """Look first, then erase, and check the report against what is there."""
+    found = {"database": 20, "spools": 2, "journals": 1, "dead letters": 2, "quarantine": 1}
+    looked = intentloop("erase", "--sender", ASHA, "--dry-run")
+    assert looked.exit_code == 0, looked.output
+    assert {place: row(looked.stdout, place) for place in found} == {
+        place: (number, 0) for place, number in found.items()
+    }
+    assert len(site.traces()) == len(found)
+
+    erased = intentloop("erase", "--sender", ASHA)
+    assert erased.exit_code == 0, erased.output
+    assert {place: row(erased.stdout, place) for place in found} == {
+        place: (number, number) for place, number in found.items()
+    }
+    assert ASHA not in erased.stdout
+    assert site.traces() == []
+
+
+def dead_letters(site: Site) -> list[Any]:
+    return read_topic(site.servers, f"{site.topic}.dlq")
+
+
+def is_hers(letter: Any) -> bool:
+    return is_of_asha((letter.key() or b"") + (letter.value() or b""))
+
+
+def events_counted(site: Site) -> int:
+    return sum(sums[0] for sums in tables.statistics(site.url, "intent_window_stats").values())
 
 
 def senders(site: Site) -> set[str]:
