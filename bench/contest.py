@@ -21,8 +21,8 @@ from bench.ground import Ground
 from bench.usage import Usage
 
 POLL_SECONDS = 0.1
-STALL_SECONDS = 60.0
-"""Nothing has moved for so long: it will not finish."""
+STALL_SECONDS = 90.0
+"""Nothing has moved for so long, start-up included: it will not finish."""
 _GRACE_SECONDS = 20.0
 _TAIL = 400
 # Small and cheap to ask, unlike the million rows; those are counted once the sums are complete.
