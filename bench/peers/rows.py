@@ -24,7 +24,7 @@ Key = tuple[str, str, str, str, int, int]
 """Dataset, intent, channel, model version, start of the window in epoch ms, its seconds."""
 Sums = list[Any]
 
-_COPY = (
+COPY = (
     'COPY "Example" (id, input, sender, "eventId", tags, "createdAt", confidence, "reviewReasons",'
     ' "datasetId", intent, "predictedIntent", channel, "modelVersion", "currentStep") FROM STDIN'
 )
@@ -174,7 +174,7 @@ def write(cursor: Any, lines: Sequence[str], windows: dict[Key, Sums]) -> None:
 
 def copy(cursor: Any, lines: Sequence[str]) -> None:
     """Write rows in the open transaction."""
-    cursor.copy_expert(_COPY, io.BytesIO("".join(sorted(lines)).encode()), _COPY_BYTES)
+    cursor.copy_expert(COPY, io.BytesIO("".join(sorted(lines)).encode()), _COPY_BYTES)
 
 
 def upsert(cursor: Any, table: str, windows: dict[Key, Sums]) -> None:
