@@ -13,7 +13,7 @@ from importlib.metadata import version
 RAW = "raw COPY"
 OURS = "intentloop"
 PYTHON = sys.executable
-_READY = re.compile(r"^READY (\d+\.\d+)", re.MULTILINE)
+_READY = re.compile(r"\bREADY (\d+\.\d+)")
 
 
 class UnavailableError(Exception):

@@ -68,7 +68,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 @cache
 def say_ready() -> None:
     """Tell the bench that the first record is about to be read. Once, however often it is called."""
-    sys.stdout.write(f"\nREADY {time.time():.3f}\n")
+    sys.stdout.write(f"READY {time.time():.3f}\n")
     sys.stdout.flush()
 
 

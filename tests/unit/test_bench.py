@@ -121,7 +121,8 @@ def test_contestants_say_when_they_read() -> None:
     empty = {**line, "positions": {}, "timestamp": "2025-01-01T00:00:00+00:00"}
 
     assert ready_line("hello\nREADY 12.500\n") == 12.5
-    assert ready_line("not READY 12.5") is None
+    assert ready_line("[WARNING] READY 12.500 ") == 12.5
+    assert ready_line("starting") is None
     assert assigned(f"{json.dumps(empty)}\n{json.dumps(line)}\n") == 1767225600
     assert assigned(json.dumps(empty)) is None
 

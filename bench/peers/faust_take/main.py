@@ -34,7 +34,6 @@ app = faust.App(
     topic_allow_declare=False,
     topic_disable_leader=True,
     stream_wait_empty=False,
-    worker_redirect_stdouts=False,
 )
 conversations = app.topic(os.environ["INTENTLOOP_TOPIC"], value_serializer="raw")
 
