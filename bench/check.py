@@ -22,8 +22,9 @@ FROM "Example" WHERE "datasetId" <> '{FILLER}'
 """
 _DIGEST = f"SELECT count(*), coalesce(sum(hash), 0) FROM ({_ROWS}) AS rows"
 _STATISTICS = """
-SELECT dataset_id, intent, channel, model_version, (extract(epoch FROM window_start) * 1000)::bigint,
-       window_seconds, n, flagged_n, low_confidence_n, fallback_n, late_n, confidence_sum_micros,
+SELECT dataset_id, intent, channel, model_version,
+       (extract(epoch FROM window_start) * 1000)::bigint, window_seconds, n, flagged_n,
+       low_confidence_n, fallback_n, late_n, confidence_sum_micros,
        confidence_sumsq_micros::bigint, confidence_min_micros, confidence_max_micros,
        confidence_histogram, (extract(epoch FROM first_event_at) * 1000)::bigint,
        (extract(epoch FROM last_event_at) * 1000)::bigint

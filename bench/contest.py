@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,7 @@ SELECT count(*) FROM "Example" WHERE intent <> 'tick' AND "datasetId" <> 'ds-fil
 
 @dataclass
 class Outcome:
-    """What came of a run. Without `seconds` it did not finish; with `problems` it does not count."""
+    """What came of a run: without `seconds` it is unfinished, with `problems` it does not count."""
 
     events: int
     seconds: float | None = None
@@ -78,8 +78,7 @@ class Run:
         logs = [folder / f"{number}.log" for number in range(self.contestant.processes)]
         started: list[subprocess.Popen[bytes]] = []
         try:
-            for log in logs:
-                started.append(self._start(log, url, group))
+            started.extend(self._start(log, url, group) for log in logs)
             yield started, logs
         finally:
             end(started)
@@ -125,10 +124,8 @@ def end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
     """Signal the whole session that was started for a process."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.contestant import OURS, Contestant, assigned, module
-from bench.peers.provision import own_environment, jars
+from bench.peers.provision import jars, own_environment
 
 _WORKER = module("intentloop_cli", arguments=["worker"])
 _OURS = (

@@ -18,7 +18,6 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import migrate
 from intentloop_stream.topics import create_topics
 
-
 # Kafka's default, so that workers which start together share the partitions from the first record.
 _BROKER = {"group.initial.rebalance.delay.ms": "3000"}
 

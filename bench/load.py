@@ -19,7 +19,10 @@ from bench.contestant import PYTHON
 
 _TICK_SECONDS = 0.002
 _HEAD_START_SECONDS = 1.0
-_TEXT = '{"phoneNumber":"+1555%07d","messageText":"due %d","intent":"intent_%d","confidence":0.9,"timestamp":%d,"eventId":"%d-%d"}'
+_TEXT = (
+    '{"phoneNumber":"+1555%07d","messageText":"due %d","intent":"intent_%d","confidence":0.9,'
+    '"timestamp":%d,"eventId":"%d-%d"}'
+)
 
 
 def start(bootstrap_servers: str, topic: str, rate: int, seconds: float) -> subprocess.Popen[str]:

@@ -135,4 +135,4 @@ _RUN: dict[str, Callable[[Calls, float], float | None]] = dict(
 
 if __name__ == "__main__":
     chosen, where, to_topic, part = sys.argv[1:]
-    print(json.dumps(measure(chosen, where, to_topic, float(part))))  # noqa: T201 - read by a program
+    print(json.dumps(measure(chosen, where, to_topic, float(part))))

@@ -1,4 +1,4 @@
-""" "Example" as it is beside "Example" partitioned by time: COPY, and retention by DELETE or DROP.
+"""The table "Example" beside one partitioned by time: COPY, retention by DELETE or DROP.
 
 The partitions are ranges of ids: an id begins with its second, so id alone stays the primary key,
 and an event sent twice still meets its first copy.

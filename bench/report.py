@@ -25,6 +25,35 @@ one run of its program, in the circumstances named there. On a shared or loaded 
 is slower; ratios change less than speeds.
 """
 
+_RACE = """\
+A topic of {events:,} events in {partitions} partitions waits; every contestant brings it into the
+same tables of a fresh database, rows and windows, on the same broker and the same server, in random
+order. The clock runs from the first record read (start-up is left out) to the last commit seen.
+Then rows (by a hash of each) and window sums are compared with a recomputation from the topic; a
+run that differs does not count. Median (least to greatest).
+"""
+_LATENCY = """\
+Events are sent by a timetable that never waits for anything (open loop), and carry the time at
+which they were due, so a late send counts as latency: no omission is coordinated. An event is
+visible when a poller, every few milliseconds, finds its partition's row of `ingest_offset` beyond
+it: that row is committed with the event, and unlike `committed_at`, which is set before the commit,
+it cannot be seen too early. Milliseconds; "latest send" says how far the load generator itself fell
+behind.
+"""
+_LOG = """\
+The call alone, in µs, each scenario in a process of its own. CPU is the whole process's, logger
+thread included, less that of the same loop without the call.
+"""
+_REBALANCE = """\
+{rate:,} events/s on {partitions} partitions, BATCH_SECONDS 1. The longest time without progress in
+the half minute after the event, in seconds: of all partitions together, and of the worst one.
+"""
+_PARTITIONED = """\
+{rows:,} rows over {days} days; partitions are ranges of ids, which begin with the time, one a day,
+so the primary key stays as it is. COPY in transactions of 10,000 rows in order of time; retention
+removes the oldest day.
+"""
+
 
 def write(folder: Path) -> Path:
     """Render a folder of results into the page next to it; return the page."""
@@ -74,12 +103,7 @@ def _race(folder: Path) -> str:
     against = median(_values(right[OURS], "events_per_second")) if OURS in right else None
     parts = [
         "## From Kafka to committed\n",
-        f"A topic of {about['events']:,} events in {about['partitions']} partitions waits; every "
-        "contestant brings it into the same tables of a fresh database, rows and windows, on the "
-        "same broker and the same server, in random order. The clock runs from the first record "
-        "read (start-up is left out) to the last commit seen. Then rows (by a hash of each) and "
-        "window sums are compared with a recomputation from the topic; a run that differs does not "
-        "count. Median (least to greatest).\n",
+        _RACE.format(**about),
         _circumstances(about, "python -m bench"),
         table(
             ("", "runs", "events/s", f"{OURS} is", "CPU µs an event", "start-up s", "peak MB"),
@@ -174,13 +198,7 @@ def _latency(folder: Path) -> str:
     return "\n".join(
         [
             "## From the event to visible in Postgres\n",
-            "Events are sent by a timetable that never waits for anything (open loop), and carry "
-            "the time at which they were due, so a late send counts as latency: no omission is "
-            "coordinated. An event is visible when a poller, every few milliseconds, finds its "
-            "partition's row of `ingest_offset` beyond it: that row is committed with the event, "
-            "and unlike `committed_at`, which is set before the commit, it cannot be seen too "
-            'early. Milliseconds; "latest send" says how far the load generator itself fell '
-            "behind.\n",
+            _LATENCY,
             _circumstances(about, "python -m bench.latency"),
             table(head, rows),
             f"![latency]({folder.name}/latency.svg)\n",
@@ -206,8 +224,7 @@ def _log(folder: Path) -> str:
     return "\n".join(
         [
             "## What log() costs the bot\n",
-            "The call alone, in µs, each scenario in a process of its own. CPU is the whole "
-            "process's, logger thread included, less that of the same loop without the call.\n",
+            _LOG,
             _circumstances(about, "python -m bench.latency"),
             table(head, rows),
         ]
@@ -265,9 +282,7 @@ def _rebalance(folder: Path) -> str:
     return "\n".join(
         [
             "## What a rebalance costs\n",
-            f"{about['rate']:,} events/s on {about['partitions']} partitions, BATCH_SECONDS 1. The "
-            "longest time without progress in the half minute after the event, in seconds: of all "
-            "partitions together, and of the worst one.\n",
+            _REBALANCE.format(**about),
             _circumstances(about, "python -m bench.scale"),
             table(("event", "runs", "all stand still", "worst partition"), rows),
         ]
@@ -283,9 +298,7 @@ def _partitioned(folder: Path) -> str:
     return "\n".join(
         [
             '## "Example" by partitions of time\n',
-            f"{about['rows']:,} rows over {about['days']} days; partitions are ranges of ids, "
-            "which begin with the time, one a day, so the primary key stays as it is. COPY in "
-            "transactions of 10,000 rows in order of time; retention removes the oldest day.\n",
+            _PARTITIONED.format(**about),
             _circumstances(about, "python -m bench.partitioned"),
             table(
                 ("COPY into", "rounds", "rows/s"),

@@ -1,4 +1,4 @@
-"""How the worker scales: with workers, with what the events are like, with what is stored already."""
+"""How the worker scales: with more workers, other events, more rows stored already."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 from bench import load, report
@@ -44,7 +45,8 @@ INSERT INTO "Example" (id, "datasetId", input, intent, tags, "createdAt", "event
 SELECT 'ex-' || second || '-' || substr(md5(n::text), 1, 16), '{FILLER}',
        'where is my order, it was due yesterday', intent,
        ARRAY['confidence:95', 'source:' || sender, 'timestamp:' || second || '000'],
-       to_timestamp(second), md5(n::text), intent, 0.95, '{{{{}}}}', sender, 'whatsapp', '', 'main_menu'
+       to_timestamp(second), md5(n::text), intent, 0.95, '{{{{}}}}',
+       sender, 'whatsapp', '', 'main_menu'
 FROM generate_series({{first}}, {{last}}) AS n,
      LATERAL (SELECT 1700000000 + n / 100 AS second, 'intent_' || n % 40 AS intent,
                      '+1555' || lpad((n % 20000)::text, 7, '0') AS sender) AS row
@@ -204,7 +206,7 @@ def standstill(sights: Sequence[Sight], begin: float, end: float) -> dict[str, f
 
 def _longest_gap(times: Sequence[float], begin: float, end: float) -> float:
     marks = [begin, *sorted(times), end]
-    return max(after - before for before, after in zip(marks, marks[1:], strict=False))
+    return max(after - before for before, after in pairwise(marks))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The bench's topic: plain events of about 220 bytes, in order of time, as chatbots would send them."""
+"""The bench's topic: plain events of about 220 bytes, in order of time, as chatbots send them."""
 
 from __future__ import annotations
 

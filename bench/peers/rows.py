@@ -67,7 +67,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 @cache
 def say_ready() -> None:
-    """Tell the bench that the first record is about to be read. Once, however often it is called."""
+    """Tell the bench, once, that the first record is about to be read."""
     sys.stdout.write(f"READY {time.time():.3f}\n")
     sys.stdout.flush()
 

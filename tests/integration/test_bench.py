@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ EVENTS = 5_000
 
 
 @pytest.fixture
-def place(kafka: Any, postgres_server: Any, tmp_path: Path) -> Iterator[Ground]:
-    yield Ground(kafka.bootstrap_servers, postgres_server.url, tmp_path, {})
+def place(kafka: Any, postgres_server: Any, tmp_path: Path) -> Ground:
+    return Ground(kafka.bootstrap_servers, postgres_server.url, tmp_path, {})
 
 
 def test_a_contestant_s_output_is_checked_row_by_row_and_sum_by_sum(place: Ground) -> None:
