@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg2
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from bench.check import problems
 from bench.contestant import Contestant, Prepared
@@ -21,8 +22,10 @@ from bench.ground import Ground
 from bench.usage import Usage
 
 POLL_SECONDS = 0.1
-STALL_SECONDS = 90.0
-"""Nothing has moved for so long, start-up included: it will not finish."""
+STALL_SECONDS = 60.0
+"""Nothing has moved for so long: it will not finish."""
+STARTUP_SECONDS = 180.0
+"""The same for one that does not read yet."""
 _GRACE_SECONDS = 20.0
 _TAIL = 400
 # Small and cheap to ask, unlike the million rows; those are counted once the sums are complete.
@@ -128,76 +131,92 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-@dataclass
 class _Watch:
     """Looks at the tables and at the processes until there is nothing more to expect."""
 
-    contestant: Contestant
-    processes: list[subprocess.Popen[bytes]]
-    logs: list[Path]
-    outcome: Outcome
-    started_at: float = field(default_factory=time.time)
-    ready_at: float | None = None
-    done_before: int = 0
-    """Events stored already when the last process began to read."""
+    def __init__(
+        self,
+        contestant: Contestant,
+        processes: list[subprocess.Popen[bytes]],
+        logs: list[Path],
+        outcome: Outcome,
+    ) -> None:
+        self._contestant = contestant
+        self._processes = processes
+        self._logs = logs
+        self._outcome = outcome
+        self._usage = Usage(process.pid for process in processes)
+        self._started_at = self._moved_at = time.time()
+        self._progress = (0, 0)
+        self._ready_at: float | None = None
+        # When the last process began to read:
+        self._done_before = 0
+        self._cpu_before = 0.0
 
     def until_finished(self, url: str) -> None:
-        usage = Usage(process.pid for process in self.processes)
-        cpu_before, seen, moved_at = 0.0, (0, 0), time.time()
+        """Fill in the outcome."""
         connection = psycopg2.connect(url)
         connection.autocommit = True
         with connection.cursor() as cursor:
-            while True:
-                has_ended = all(process.poll() is not None for process in self.processes)
-                cursor.execute(_PROGRESS)
-                progress = cursor.fetchone() or (0, 0)
-                now = time.time()
-                usage.look()
-                if self.ready_at is None:
-                    self._look_whether_ready(progress[0])
-                    cpu_before = usage.cpu_seconds
-                if self._is_complete(cursor, progress[0]):
-                    self._finish(now, usage, cpu_before)
-                    break
-                if progress != seen:
-                    seen, moved_at = progress, now
-                if has_ended or now - moved_at > STALL_SECONDS:
-                    self._give_up(progress[0], has_ended=has_ended)
-                    break
+            while not self._has_finished(cursor):
                 time.sleep(POLL_SECONDS)
         connection.close()
-        self.outcome.peak_mb = round(usage.peak_bytes / 1e6, 1)
+        self._outcome.peak_mb = round(self._usage.peak_bytes / 1e6, 1)
+
+    def _has_finished(self, cursor: Cursor) -> bool:
+        has_ended = all(process.poll() is not None for process in self._processes)
+        cursor.execute(_PROGRESS)
+        progress = cursor.fetchone() or (0, 0)
+        now = time.time()
+        self._usage.look()
+        self._look_whether_ready(progress[0])
+        if self._is_complete(cursor, progress[0]):
+            self._finish(now)
+            return True
+        if progress != self._progress:
+            self._progress, self._moved_at = progress, now
+        if has_ended or now - max(self._moved_at, self._ready_at or 0) > self._patience:
+            self._give_up(has_ended=has_ended)
+            return True
+        return False
+
+    @property
+    def _patience(self) -> float:
+        return STALL_SECONDS if self._ready_at else STARTUP_SECONDS
 
     def _look_whether_ready(self, done: int) -> None:
-        times = [self.contestant.ready_at(log.read_text(errors="replace")) for log in self.logs]
-        if all(times):
-            self.ready_at = max(time for time in times if time)
-            self.done_before = done
+        if self._ready_at is not None:
+            return
+        self._cpu_before = self._usage.cpu_seconds
+        logs = [log.read_text(errors="replace") for log in self._logs]
+        times = [time for log in logs if (time := self._contestant.ready_at(log))]
+        if len(times) == len(logs):
+            self._ready_at, self._done_before = max(times), done
 
-    def _is_complete(self, cursor: psycopg2.extensions.cursor, done: int) -> bool:
-        if done != self.outcome.events:
+    def _is_complete(self, cursor: Cursor, done: int) -> bool:
+        if done != self._outcome.events:
             return False
         cursor.execute(_COUNT)
-        return bool(cursor.fetchone() == (self.outcome.events,))
+        return bool(cursor.fetchone() == (self._outcome.events,))
 
-    def _finish(self, now: float, usage: Usage, cpu_before: float) -> None:
-        if self.ready_at is None:
-            self.outcome.problems.append("it never said that it reads")
+    def _finish(self, now: float) -> None:
+        outcome = self._outcome
+        counted = outcome.events - self._done_before
+        if self._ready_at is None or not counted:
+            outcome.problems.append("it had finished before all its processes read")
             return
-        counted = self.outcome.events - self.done_before
-        seconds = now - self.ready_at
-        self.outcome.seconds = round(seconds, 3)
-        self.outcome.startup_seconds = round(self.ready_at - self.started_at, 3)
-        self.outcome.events_per_second = round(counted / seconds, 1)
-        spent = usage.cpu_seconds - cpu_before
-        self.outcome.cpu_us_per_event = round(spent / max(1, counted) * 1e6, 2)
+        seconds = now - self._ready_at
+        spent = self._usage.cpu_seconds - self._cpu_before
+        outcome.seconds = round(seconds, 3)
+        outcome.startup_seconds = round(self._ready_at - self._started_at, 3)
+        outcome.events_per_second = round(counted / seconds, 1)
+        outcome.cpu_us_per_event = round(spent / counted * 1e6, 2)
 
-    def _give_up(self, done: int, *, has_ended: bool) -> None:
-        what = f"ended ({self._statuses()})" if has_ended else f"stood still {STALL_SECONDS:.0f} s"
-        tail = self.logs[0].read_text(errors="replace")[-_TAIL:]
-        self.outcome.problems.append(
-            f"{what} with {done:,} events of {self.outcome.events:,} in its windows: {tail}"
+    def _give_up(self, *, has_ended: bool) -> None:
+        statuses = ", ".join(f"status {process.returncode}" for process in self._processes)
+        what = f"ended ({statuses})" if has_ended else f"stood still for {self._patience:.0f} s"
+        done, events = self._progress[0], self._outcome.events
+        tail = self._logs[0].read_text(errors="replace")[-_TAIL:]
+        self._outcome.problems.append(
+            f"{what} with {done:,} events of {events:,} in its windows: {tail}"
         )
-
-    def _statuses(self) -> str:
-        return ", ".join(f"status {process.returncode}" for process in self.processes)

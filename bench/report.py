@@ -87,8 +87,8 @@ def _circumstances(about: Line, command: str) -> str:
 
 
 def _race(folder: Path) -> str:
-    about, *lines = read(folder, "race") or [None]
-    if about is None:
+    about, lines = _read(folder, "race")
+    if not about:
         return ""
     right = _by(lines, lambda line: line["kind"] == "run" and not line["problems"])
     wrong = _by(lines, lambda line: line["kind"] == "run" and line["problems"])
@@ -157,8 +157,8 @@ def _shown(runs: Sequence[Line]) -> str:
 
 
 def _stages(folder: Path) -> str:
-    about, *lines = read(folder, "stages") or [None]
-    if about is None:
+    about, lines = _read(folder, "stages")
+    if not about:
         return ""
     (measured,) = lines
     rows = [(name, f"{us:.2f}") for name, us in measured.items() if name != "kind"]
@@ -167,8 +167,8 @@ def _stages(folder: Path) -> str:
 
 
 def _latency(folder: Path) -> str:
-    about, *lines = read(folder, "latency") or [None]
-    if about is None:
+    about, lines = _read(folder, "latency")
+    if not about:
         return ""
     plots.lines(
         folder / "latency.svg",
@@ -207,8 +207,8 @@ def _latency(folder: Path) -> str:
 
 
 def _log(folder: Path) -> str:
-    about, *lines = read(folder, "log") or [None]
-    if about is None:
+    about, lines = _read(folder, "log")
+    if not about:
         return ""
     rows = [
         (
@@ -232,8 +232,8 @@ def _log(folder: Path) -> str:
 
 
 def _scale(folder: Path) -> str:
-    about, *lines = read(folder, "scale") or [None]
-    if about is None:
+    about, lines = _read(folder, "scale")
+    if not about:
         return ""
     parts = ["## Scale\n", _circumstances(about, "python -m bench.scale")]
     for part in dict.fromkeys(line["part"] for line in lines):
@@ -249,7 +249,7 @@ def _scale(folder: Path) -> str:
 
 def _cases(cases: dict[str, list[Line]]) -> tuple[Sequence[str], list[Sequence[object]]]:
     head = ("", "runs", "events/s", "CPU µs an event", "peak MB")
-    rows = []
+    rows: list[Sequence[object]] = []
     for case, runs in cases.items():
         right = [run for run in runs if not run["problems"]]
         if right:
@@ -266,8 +266,8 @@ def _cases(cases: dict[str, list[Line]]) -> tuple[Sequence[str], list[Sequence[o
 
 
 def _rebalance(folder: Path) -> str:
-    about, *lines = read(folder, "rebalance") or [None]
-    if about is None:
+    about, lines = _read(folder, "rebalance")
+    if not about:
         return ""
     cases = _by(lines, lambda _: True, "event")
     rows = [
@@ -290,8 +290,8 @@ def _rebalance(folder: Path) -> str:
 
 
 def _partitioned(folder: Path) -> str:
-    about, *lines = read(folder, "partitioned") or [None]
-    if about is None:
+    about, lines = _read(folder, "partitioned")
+    if not about:
         return ""
     copies = _by(lines, lambda line: line["kind"] == "copy", "table")
     drops = _by(lines, lambda line: line["kind"] == "retention", "way")
@@ -318,6 +318,12 @@ def _partitioned(folder: Path) -> str:
             ),
         ]
     )
+
+
+def _read(folder: Path, name: str) -> tuple[Line, list[Line]]:
+    """Return the circumstances and the measurements; nothing when there are none."""
+    lines = read(folder, name)
+    return (lines[0], lines[1:]) if lines else ({}, [])
 
 
 def _by(

@@ -75,4 +75,4 @@ def _cpu() -> str:
 
 
 def _memory_gb() -> int:
-    return round(psutil.virtual_memory().total / 2**30)
+    return round(int(psutil.virtual_memory().total) / 2**30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, TopicPartition
@@ -28,32 +29,34 @@ class LogRecord(NamedTuple):
     key: bytes | None
 
 
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def time(self, stage: str, call: Callable[[], T]) -> T:
+        """Make a call and add the seconds it takes to its stage."""
+        started = time.perf_counter()
+        result = call()
+        self.spent[stage] = self.spent.get(stage, 0.0) + time.perf_counter() - started
+        return result
+
+
 def measure(ground: Ground, topic: str) -> dict[str, float]:
     """Return the microseconds an event costs in each stage."""
     records = _read(ground.bootstrap_servers, topic)
-    spent = dict.fromkeys(("decode", "batch", "prepare", "store"), 0.0)
+    watch = _Stopwatch()
     with ground.database("bench_stages") as url:
         sink = PostgresSink(url, window_seconds=30, writer="bench")
         decoder = Decoder(ReviewRule(), 30)
         batcher = PartitionBatcher(Partition(topic, "bench", 0), 10, 30_000, records[0].offset)
-
-        def timed(stage: str, call: Callable[[], T]) -> T:
-            started = time.perf_counter()
-            result = call()
-            spent[stage] += time.perf_counter() - started
-            return result
-
         for start in range(0, len(records), GROUP):
             part = records[start : start + GROUP]
-            items = timed("decode", lambda part=part: decoder.decode(part, batcher.watermark))
-            after = part[-1].offset + 1
-            batches = timed(
-                "batch", lambda items=items, after=after: batcher.add(items, after, 2**62)
-            )
-            prepared = timed("prepare", lambda batches=batches: sink.prepare(batches))
-            timed("store", lambda prepared=prepared: sink.store(prepared))
+            items = watch.time("decode", partial(decoder.decode, part, batcher.watermark))
+            batches = watch.time("batch", partial(batcher.add, items, part[-1].offset + 1, 2**62))
+            prepared = watch.time("prepare", partial(sink.prepare, batches))
+            watch.time("store", partial(sink.store, prepared))
         sink.close()
-    return {stage: round(seconds / len(records) * 1e6, 2) for stage, seconds in spent.items()}
+    return {stage: round(spent / len(records) * 1e6, 2) for stage, spent in watch.spent.items()}
 
 
 def _read(bootstrap_servers: str, topic: str) -> list[LogRecord]:

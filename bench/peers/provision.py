@@ -29,7 +29,7 @@ def own_environment(name: str, *packages: str) -> Callable[[], Prepared]:
     """Prepare `bench/peers/<name>` in a virtual environment of its own.
 
     `packages` are those whose versions are reported. When the folder has a pom.xml too, its jars
-    are fetched and BENCH_JARS lists them, separated by commas.
+    are fetched and BENCH_JARS is their class path.
     """
 
     def prepare() -> Prepared:
@@ -39,8 +39,7 @@ def own_environment(name: str, *packages: str) -> Callable[[], Prepared]:
         command = [str(python), "-m", f"bench.peers.{name}.main"]
         if not (_HERE / name / "pom.xml").exists():
             return Prepared(command, versions)
-        found = ",".join(map(str, sorted(_fetch_jars(name).glob("*.jar"))))
-        return Prepared(command, versions, {"BENCH_JARS": found})
+        return Prepared(command, versions, {"BENCH_JARS": f"{_fetch_jars(name)}/*"})
 
     return prepare
 

@@ -41,7 +41,9 @@ def main() -> None:
     """Run until told to end."""
     spark = (
         SparkSession.builder.master("local[2]")
-        .config("spark.jars", os.environ["BENCH_JARS"])
+        .config("spark.driver.extraClassPath", os.environ["BENCH_JARS"])
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.memory", "2g")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.session.timeZone", "UTC")
