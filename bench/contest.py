@@ -216,7 +216,8 @@ class _Watch:
         statuses = ", ".join(f"status {process.returncode}" for process in self._processes)
         what = f"ended ({statuses})" if has_ended else f"stood still for {self._patience:.0f} s"
         done, events = self._progress[0], self._outcome.events
-        tail = self._logs[0].read_text(errors="replace")[-_TAIL:]
+        # It may stand in the report, where this machine's folders mean nothing.
+        tail = self._logs[0].read_text(errors="replace")[-_TAIL:].replace(str(Path.cwd()), ".")
         self._outcome.problems.append(
             f"{what} with {done:,} events of {events:,} in its windows: {tail}"
         )
