@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test faults check bench bench-training soak lock docs clean
+.PHONY: help install demo up test faults check soak lock docs clean
+.PHONY: bench bench-peers bench-latency bench-scale bench-baseline bench-training
 
 help:
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
 
 install: $(STAMP) ## build .venv with all extras
 
@@ -41,8 +42,21 @@ check: $(STAMP) ## lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Kafka to committed beside a raw COPY of the same rows
-	$(BIN)/python -m bench
+bench: $(STAMP) ## Kafka to committed beside raw COPY, a hand-written consumer, stock Faust; to var/bench
+	$(BIN)/python -m bench --results var/bench/results
+
+bench-peers: $(STAMP) ## the same with 1,000,000 events and all peers; writes docs/benchmarks.md
+	$(BIN)/python -m bench --peers --events 1000000
+
+bench-latency: $(STAMP) ## event to visible, and log() alone; writes docs/benchmarks.md
+	$(BIN)/python -m bench.latency
+
+bench-scale: $(STAMP) ## workers, shapes, stored rows, rebalances, partitions; writes docs/benchmarks.md
+	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.partitioned
+
+bench-baseline: $(STAMP) ## record the ratio that the tests' guard compares with
+	$(BIN)/python -m bench.guard --record
 
 bench-training: $(STAMP) ## figures of docs/training.md; DATA=folder with clinc150/ and bitext/
 	$(BIN)/python -m bench.training $(if $(DATA),--data $(DATA))
