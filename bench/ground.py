@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,21 +43,26 @@ class Ground:
         settings = KafkaSettings(bootstrap_servers=self.bootstrap_servers)
         create_topics(settings, name, partitions=partitions)
 
-    @contextmanager
-    def database(self, name: str) -> Iterator[str]:
-        """Yield the URL of a new database with empty tables, dropped at the end.
+    def database(self, name: str) -> AbstractContextManager[str]:
+        """Yield the URL of a new database with empty tables, dropped at the end."""
+        return new_database(self.server_url, name)
 
-        A checkpoint before, so that nobody pays for who came before.
-        """
-        execute(self.server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        execute(self.server_url, f"CREATE DATABASE {name}")
-        url = urlsplit(self.server_url)._replace(path=f"/{name}").geturl()
-        migrate(url)
-        execute(self.server_url, "CHECKPOINT")
-        try:
-            yield url
-        finally:
-            execute(self.server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+@contextmanager
+def new_database(server_url: str, name: str) -> Iterator[str]:
+    """Yield the URL of a new database with empty tables, dropped at the end.
+
+    A checkpoint before, so that nobody pays for who came before.
+    """
+    execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    execute(server_url, f"CREATE DATABASE {name}")
+    url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    migrate(url)
+    execute(server_url, "CHECKPOINT")
+    try:
+        yield url
+    finally:
+        execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager

@@ -22,12 +22,11 @@ from typing import Any
 import psutil
 import psycopg2
 
-from bench import raw_copy
 from bench.document import circumstances, fill, table
+from bench.ground import new_database
 from intentloop_devstack import local_kafka, local_postgres
 from intentloop_devstack.kafka_jars import VERSION as KAFKA
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
 from intentloop_stream.topics import create_topics
 
 TOPIC = "soak"
@@ -85,29 +84,27 @@ def soak(folder: Path, seconds: float) -> tuple[Run, str]:
         local_postgres(folder, environ=os.environ, fresh=True) as postgres,
     ):
         create_topics(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), TOPIC)
-        url = raw_copy.new_database(postgres.url, "soak")
-        migrate(url)
-        environment = {
-            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "DATABASE_URL": url,
-            "INTENTLOOP_TOPIC": TOPIC,
-            "BATCH_SECONDS": "2",
-            "FALLBACK_DIR": str(folder / "fallback"),
-            "INTENTLOOP_JOURNAL_DIR": str(folder / "journal"),
-        }
-        with (folder / "worker.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "intentloop_cli", "worker"],
-                env={**os.environ, **environment},
-                stderr=log,
-            )
-            try:
-                run = _watch(worker, environment, url, seconds)
-            finally:
-                worker.terminate()
-                worker.wait(20)
-        version = str(_ask(url, "SHOW server_version")).split()[0]
-        raw_copy.drop_database(postgres.url, url)
+        with new_database(postgres.url, "soak") as url:
+            environment = {
+                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+                "DATABASE_URL": url,
+                "INTENTLOOP_TOPIC": TOPIC,
+                "BATCH_SECONDS": "2",
+                "FALLBACK_DIR": str(folder / "fallback"),
+                "INTENTLOOP_JOURNAL_DIR": str(folder / "journal"),
+            }
+            with (folder / "worker.log").open("wb") as log:
+                worker = subprocess.Popen(
+                    [sys.executable, "-m", "intentloop_cli", "worker"],
+                    env={**os.environ, **environment},
+                    stderr=log,
+                )
+                try:
+                    run = _watch(worker, environment, url, seconds)
+                finally:
+                    worker.terminate()
+                    worker.wait(20)
+            version = str(_ask(url, "SHOW server_version")).split()[0]
         return run, version
 
 
