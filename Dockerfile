@@ -8,10 +8,10 @@ COPY producer producer
 COPY stream_app stream_app
 COPY sink sink
 COPY admin admin
+COPY training training
 COPY cli cli
 COPY devstack devstack
 COPY demo demo
-COPY training training
 # The lock covers development too, so it serves as constraints: only what worker and API need is
 # installed, in the locked version, and uv refuses a file whose hash is not in the lock.
 RUN uv build --wheel --out-dir /dist \

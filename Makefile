@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test faults check bench lock docs clean
+.PHONY: help install demo up test faults check soak lock docs clean
+.PHONY: bench bench-peers bench-latency bench-scale bench-baseline bench-training
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 23
 
 install: $(STAMP) ## build .venv with all extras
 
@@ -31,8 +32,9 @@ up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 test: $(STAMP) ## all tests but the slowest faults
 	$(BIN)/pytest -m "not slow_fault"
 
-faults: $(STAMP) ## every fault, the slowest too
-	$(BIN)/pytest -m "fault or slow_fault"
+faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
+	$(BIN)/pytest -m "fault or slow_fault" --junitxml=var/faults.xml
+	PYTHONPATH=tests $(BIN)/python -m support.reliability var/faults.xml docs/reliability.md
 
 check: $(STAMP) ## lint, types, layers
 	$(BIN)/ruff check .
@@ -40,16 +42,36 @@ check: $(STAMP) ## lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Kafka to committed beside a raw COPY of the same rows
-	$(BIN)/python -m bench
+bench: $(STAMP) ## Kafka to committed beside raw COPY, a hand-written consumer, stock Faust; to var/bench
+	$(BIN)/python -m bench --results var/bench/results
+
+bench-peers: $(STAMP) ## the same with 1,000,000 events and all peers; writes docs/benchmarks.md
+	$(BIN)/python -m bench --peers --events 1000000
+
+bench-latency: $(STAMP) ## event to visible, and log() alone; writes docs/benchmarks.md
+	$(BIN)/python -m bench.latency
+
+bench-scale: $(STAMP) ## workers, shapes, stored rows, rebalances, partitions; writes docs/benchmarks.md
+	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.partitioned
+
+bench-baseline: $(STAMP) ## record the ratio that the tests' guard compares with
+	$(BIN)/python -m bench.guard --record
+
+bench-training: $(STAMP) ## figures of docs/training.md; DATA=folder with clinc150/ and bitext/
+	$(BIN)/python -m bench.training $(if $(DATA),--data $(DATA))
+
+soak: $(STAMP) ## the highest load for 5 minutes, and the memory it takes; into docs/reliability.md
+	$(BIN)/python -m bench.soak --document docs/reliability.md --plot docs/soak.svg
 
 lock: | $(BIN)/uv ## write requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-emit-index-url \
 	  --custom-compile-command "make lock" --python-version 3.11 pyproject.toml -o requirements.lock
 
-docs: $(STAMP) ## regenerate what is generated: JSON Schemas, docs/configuration.md
+docs: $(STAMP) ## regenerate what is generated: JSON Schemas, docs/configuration.md, the table in docs/api.md
 	$(BIN)/python -m intentloop_schemas.json_schema schemas/json
 	$(BIN)/intentloop settings --markdown > docs/configuration.md
+	$(BIN)/python -m intentloop_admin.reference docs/api.md
 
 clean: ## remove what make made
 	rm -rf $(VENV) var

@@ -1,66 +1,60 @@
-"""Kafka to committed, beside a raw COPY of the same rows into the same tables, in the same run."""
+"""Kafka to committed: ours, raw COPY of the same rows, and others on the same tables."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
-from rich.table import Table
+from bench import report, stages
+from bench.contestants import contestants
+from bench.ground import ground
+from bench.race import Plan, Race, ratios
+from bench.results import DEFAULT, Results, circumstances, read
 
-from bench import raw_copy, stages, traffic, worker
-from intentloop_devstack import local_kafka, local_postgres
-from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
-from intentloop_stream.topics import create_topics
-
-TOPIC = "bench"
+FOLDER = Path("var/bench")
 
 
 def main() -> None:
-    """Run the benchmark and print its tables."""
+    """Run the race and write its report."""
+    options = _options()
+    chosen = contestants(peers=options.peers)
+    if options.only:
+        chosen = tuple(
+            c for c in chosen if c.name.replace(",", "").split()[0].lower() in options.only
+        )
+    plan = Plan(options.events, options.pairs, options.rounds, options.seed)
+    with ground(FOLDER) as place:
+        Race(place, plan, say).run(chosen, options.results)
+        measured = stages.measure(place, f"race-{plan.events}")
+        Results(options.results, "stages", circumstances(place)).add("stages", **measured)
+    found = ratios(read(options.results, "race"))
+    if found:
+        say(f"intentloop / raw COPY: median {median(found):.2f} of {len(found)} pairs")
+    say(f"report: {report.write(options.results)}")
+
+
+def say(text: str) -> None:
+    """Print a line with the time."""
+    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=500_000)
-    parser.add_argument("--pairs", type=int, default=3, help="measurements of each, alternating")
-    parser.add_argument("--folder", type=Path, default=Path("var/bench"))
-    options = parser.parse_args()
-    out = Console(width=100)
-    with (
-        local_kafka(options.folder, environ=os.environ, fresh=True) as kafka,
-        local_postgres(options.folder, environ=os.environ, fresh=True) as postgres,
-    ):
-        out.print(f"Kafka: {kafka.description}\nPostgres: {postgres.description}")
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
-        create_topics(settings, TOPIC)
-        produced = traffic.produce(kafka.bootstrap_servers, TOPIC, options.events)
-        ratios = []
-        for pair in range(options.pairs):
-            url = raw_copy.new_database(postgres.url, f"bench_{pair}")
-            migrate(url)
-            ours = worker.seconds(kafka.bootstrap_servers, TOPIC, url, produced)
-            raw = raw_copy.seconds(postgres.url, url)
-            ratios.append(raw / ours)
-            out.print(
-                f"pair {pair + 1}: intentloop {produced / ours:,.0f} events/s, "
-                f"raw COPY {produced / raw:,.0f} rows/s, ratio {raw / ours:.2f}"
-            )
-            raw_copy.drop_database(postgres.url, url)
-        out.print(f"median ratio {median(ratios):.2f}")
-        out.print(_stages(stages.measure(kafka.bootstrap_servers, TOPIC, postgres.url)))
-
-
-def _stages(measured: dict[str, float]) -> Table:
-    table = Table("stage", "µs an event", title="Where the time goes, each stage alone")
-    for name, seconds in measured.items():
-        table.add_row(name, f"{seconds * 1e6:.2f}")
-    return table
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--pairs", type=int, default=5, help="of ours and raw COPY")
+    parser.add_argument("--rounds", type=int, default=3, help="of every other contestant")
+    parser.add_argument("--seed", type=int, default=1, help="decides the order")
+    parser.add_argument("--peers", action="store_true", help="with all peers")
+    parser.add_argument(
+        "--only", nargs="*", help="the first words of contestants, such as: intentloop flink"
+    )
+    parser.add_argument("--results", type=Path, default=DEFAULT, help="folder of the JSON lines")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    started = time.monotonic()
     main()
-    sys.stdout.write(f"took {time.monotonic() - started:.0f} s\n")

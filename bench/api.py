@@ -23,11 +23,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import raw_copy
+from bench.ground import new_database
 from intentloop_devstack import local_postgres
 from intentloop_devstack.claim import claim
 from intentloop_devstack.process import ServerProcess
-from intentloop_sink import migrate
 
 KEY = "a-key-for-the-benchmark-alone"
 PATH = "/api/training/conversations/bulk"
@@ -71,13 +70,14 @@ def main() -> None:
         for load in LOADS:
             ours, least = [], []
             for pair in range(options.pairs):
-                url = raw_copy.new_database(postgres.url, f"api_{load.events}_{pair}")
-                migrate(url)
-                with api(options.folder, url) as (port, pid):
+                name = f"api_{load.events}_{pair}"
+                with (
+                    new_database(postgres.url, name) as url,
+                    api(options.folder, url) as (port, pid),
+                ):
                     ours.append(measure(load, port, pid, seed=pair))
                 with minimal(options.folder) as (port, pid):
                     least.append(measure(load, port, pid, seed=pair))
-                raw_copy.drop_database(postgres.url, url)
             out.print(table(load, ours, least))
 
 
@@ -165,7 +165,7 @@ def _server(
 
 def _cpu(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 def _requests(load: Load, port: int, seed: int) -> Iterator[bytes]:

@@ -1,17 +1,18 @@
-"""What each stage costs alone, on the same records, in one process."""
+"""What each stage of the worker costs alone, on the same records, in one process."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, TopicPartition
 
-from bench import raw_copy
+from bench.ground import Ground
 from intentloop_schemas import ReviewRule
 from intentloop_schemas import TopicPartition as Partition
-from intentloop_sink import PostgresSink, migrate
+from intentloop_sink import PostgresSink
 from intentloop_stream.processing import Decoder, PartitionBatcher
 
 SAMPLE = 100_000
@@ -28,32 +29,34 @@ class LogRecord(NamedTuple):
     key: bytes | None
 
 
-def measure(bootstrap_servers: str, topic: str, server_url: str) -> dict[str, float]:
-    """Return the seconds an event costs in each stage."""
-    records = _read(bootstrap_servers, topic)
-    url = raw_copy.new_database(server_url, "bench_stages")
-    migrate(url)
-    sink = PostgresSink(url, window_seconds=30, writer="bench")
-    decoder = Decoder(ReviewRule(), 30)
-    batcher = PartitionBatcher(Partition(topic, "bench", 0), 10, 30_000, records[0].offset)
-    spent = dict.fromkeys(("decode", "batch", "prepare", "store"), 0.0)
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
 
-    def timed(stage: str, call: Callable[[], T]) -> T:
+    def time(self, stage: str, call: Callable[[], T]) -> T:
+        """Make a call and add the seconds it takes to its stage."""
         started = time.perf_counter()
         result = call()
-        spent[stage] += time.perf_counter() - started
+        self.spent[stage] = self.spent.get(stage, 0.0) + time.perf_counter() - started
         return result
 
-    for start in range(0, len(records), GROUP):
-        part = records[start : start + GROUP]
-        items = timed("decode", lambda part=part: decoder.decode(part, batcher.watermark))
-        after = part[-1].offset + 1
-        batches = timed("batch", lambda items=items, after=after: batcher.add(items, after, 2**62))
-        prepared = timed("prepare", lambda batches=batches: sink.prepare(batches))
-        timed("store", lambda prepared=prepared: sink.store(prepared))
-    sink.close()
-    raw_copy.drop_database(server_url, url)
-    return {stage: seconds / len(records) for stage, seconds in spent.items()}
+
+def measure(ground: Ground, topic: str) -> dict[str, float]:
+    """Return the microseconds an event costs in each stage."""
+    records = _read(ground.bootstrap_servers, topic)
+    watch = _Stopwatch()
+    with ground.database("bench_stages") as url:
+        sink = PostgresSink(url, window_seconds=30, writer="bench")
+        decoder = Decoder(ReviewRule(), 30)
+        batcher = PartitionBatcher(Partition(topic, "bench", 0), 10, 30_000, records[0].offset)
+        for start in range(0, len(records), GROUP):
+            part = records[start : start + GROUP]
+            items = watch.time("decode", partial(decoder.decode, part, batcher.watermark))
+            batches = watch.time("batch", partial(batcher.add, items, part[-1].offset + 1, 2**62))
+            prepared = watch.time("prepare", partial(sink.prepare, batches))
+            watch.time("store", partial(sink.store, prepared))
+        sink.close()
+    return {stage: round(spent / len(records) * 1e6, 2) for stage, spent in watch.spent.items()}
 
 
 def _read(bootstrap_servers: str, topic: str) -> list[LogRecord]:

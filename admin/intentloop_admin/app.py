@@ -18,6 +18,17 @@ from starlette.types import Scope
 from intentloop_admin import documentation, problems
 from intentloop_admin.http.body import BodyLimit
 from intentloop_admin.http.context import RequestContext
+from intentloop_admin.pages import (
+    audit,
+    dataset,
+    intent,
+    overview,
+    pipeline,
+    review,
+    sign_in,
+    training,
+)
+from intentloop_admin.pages.refusals import OPEN_PATHS, is_page, refusal
 from intentloop_admin.routes import (
     conversations,
     datasets,
@@ -35,6 +46,18 @@ from intentloop_admin.security.access import Requires
 from intentloop_admin.security.authentication import HEADER, Authentication
 from intentloop_admin.services import Services
 
+PAGES = (
+    sign_in.router,
+    overview.router,
+    dataset.router,
+    training.router,
+    intent.router,
+    review.router,
+    audit.router,
+    pipeline.router,
+)
+"""All that people look at; each module under `pages/` is one page."""
+
 ROUTERS = (
     conversations.router,
     datasets.router,
@@ -47,8 +70,13 @@ ROUTERS = (
     loggers.router,
     erasures.router,
     health.router,
+    *PAGES,
 )
 """All that the API can do; each module under `routes/` is one resource."""
+
+
+OPEN_ROUTES = health.OPEN_PATHS | sign_in.OPEN_ROUTES
+"""All that asks nothing of a key."""
 
 
 def create_app(services: Services) -> FastAPI:
@@ -62,16 +90,22 @@ def create_app(services: Services) -> FastAPI:
     app = bare_app(lifespan=lifespan)
     app.state.services = services
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
     _add_layers(app, services)
     return app
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The router knows the methods of the first route that it found there.
         error.headers = {"Allow": ", ".join(_methods(request.scope))}
-    return await problems.on_http_exception(request, error)
+    return refusal(request.scope, problems.advised(error))
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    return refusal(request.scope, problems.of_invalid_request(error))
 
 
 def _methods(scope: Scope) -> list[str]:
@@ -99,8 +133,11 @@ def _add_layers(app: FastAPI, services: Services) -> None:
         Authentication,
         keyring=services.keyring,
         limiter=services.limiter,
-        open_paths=health.OPEN_PATHS,
+        sessions=services.sessions,
+        open_paths=health.OPEN_PATHS | OPEN_PATHS,
         browsable=documentation.PATHS,
+        is_page=is_page,
+        refusal=refusal,
     )
     if settings.origins:
         app.add_middleware(
@@ -116,6 +153,7 @@ def _add_layers(app: FastAPI, services: Services) -> None:
         policies=documentation.POLICIES,
         quiet=health.OPEN_PATHS,
         is_partial=lambda: services.stores.is_partial,
+        refusal=refusal,
     )
 
 
@@ -124,7 +162,7 @@ def require_guarded(router: APIRouter) -> None:
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise RuntimeError(f"{route} is not a plain route: list its router in ROUTERS")  # noqa: TRY004 - the programmer's error, not a caller's
-        if requirement(route) is None and route.path not in health.OPEN_PATHS:
+        if requirement(route) is None and route.path not in OPEN_ROUTES:
             raise RuntimeError(f"{route.path} asks for no scope: add `requires(...)` to it")
 
 

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
 from intentloop_admin.problems import Problem
+from intentloop_admin.routes import health
 from intentloop_admin.routes.conversations import Bulk
+from intentloop_admin.security.authentication import HEADER
 
 _PAGE, _SCHEMA = "/docs", "/openapi.json"
 PATHS = frozenset(
@@ -62,7 +64,14 @@ def serve(app: FastAPI) -> None:
 
 
 def _complete(schema: dict[str, Any]) -> None:
-    """Add the models that are only referred to."""
+    """Add that a key is asked for, and the models that are only referred to."""
+    # Here, and not as a dependency of each route, which would be looked up with each request.
+    schema["components"]["securitySchemes"] = {
+        "key": {"type": "apiKey", "in": "header", "name": HEADER}
+    }
+    schema["security"] = [{"key": []}]
+    for path in health.OPEN_PATHS:
+        schema["paths"][path]["get"]["security"] = []
     known = schema["components"]["schemas"]
     for model in (Bulk, Problem):
         described = model.model_json_schema(ref_template=_REFERENCES)

@@ -6,7 +6,7 @@ from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from intentloop_sink.catalogue import Reported
+from intentloop_admin.watch import Watched
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -62,13 +62,23 @@ class Metrics:
             "99th percentile of the time that log() took, the highest of the last hour's reports.",
             registry=self.registry,
         )
+        self._psi = Gauge(
+            "intentloop_confidence_psi",
+            "Population stability index of the last day's confidences against the week before.",
+            ("dataset",),
+            registry=self.registry,
+        )
 
-    def reported(self, reported: Reported | None) -> None:
-        """Show what loggers reported in the last hour."""
+    def watched(self, watched: Watched) -> None:
+        """Show what the store knows."""
+        reported = watched.reported
         for outcome in ("delivered", "invalid", "failed", "dropped"):
             self._logged.labels(outcome).set(getattr(reported, outcome, 0))
         slowest = reported.log_p99_us if reported else None
         self._log_seconds.set(nan if slowest is None else slowest / 1e6)
+        self._psi.clear()
+        for dataset_id, psi in watched.psi.items():
+            self._psi.labels(dataset_id).set(psi)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""

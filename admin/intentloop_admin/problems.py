@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -78,23 +77,21 @@ def response(error: HTTPException) -> Response:
     )
 
 
-async def on_http_exception(_: Request, error: Exception) -> Response:
-    """Answer what a route, or the router itself, raised."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+def advised(error: HTTPException) -> HTTPException:
+    """Return what a route, or the router itself, raised, with what to do about it."""
     if not isinstance(error, ProblemError) and error.status_code in _ADVICE:
         error.detail = _ADVICE[HTTPStatus(error.status_code)]
-    return response(error)
+    return error
 
 
-async def on_invalid_request(_: Request, error: Exception) -> Response:
-    """Answer a request whose parameters or body are not as documented."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+def of_invalid_request(error: RequestValidationError) -> ProblemError:
+    """Return the problem that parameters or body are not as documented."""
     errors = [
         {"where": ".".join(map(str, detail["loc"])), "error": _message(detail)}
         for detail in error.errors()
     ]
     detail = "; ".join(f"{e['where']}: {e['error']}" for e in errors)
-    return response(ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors))
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
 def _message(detail: Any) -> str:

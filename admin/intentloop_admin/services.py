@@ -20,8 +20,11 @@ from intentloop_admin.jobs import TrainingJobs
 from intentloop_admin.metrics import Metrics
 from intentloop_admin.pipeline import Remembered
 from intentloop_admin.problems import ProblemError, not_found, try_later
+from intentloop_admin.recent import Recent
+from intentloop_admin.review_jobs import draw_audits, tend_queue
 from intentloop_admin.security.keyring import Keyring
 from intentloop_admin.security.limiter import Limiter
+from intentloop_admin.security.sessions import MemoryShelf, SessionBook, TableShelf
 from intentloop_admin.settings import ApiSettings
 from intentloop_admin.storage import Storage, in_files, in_postgres
 from intentloop_schemas import ReviewRule
@@ -34,6 +37,9 @@ from intentloop_stream.processing import Decoder
 from intentloop_stream.settings import WorkerSettings
 from intentloop_training.jobs import open_jobs
 from intentloop_training.jobs.settings import JobSettings
+
+_RECENT_SECONDS = 60.0
+"""How old what pages tell beside their figures may be: phrases, targets, growth, names."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +88,7 @@ class Services:
         )
         self.metrics = Metrics()
         self.accounts = Remembered()
+        self.recent = Recent(_RECENT_SECONDS)
         spool = configuration.spool
         self.spool = Spool(
             spool.folder,
@@ -99,6 +106,9 @@ class Services:
             open_jobs(url.get_secret_value() if url else None, configuration.jobs.jobs_dir)
         )
         self.limiter = Limiter(configuration.api.requests_per_minute)
+        in_postgres = self.storage.mode == "postgres"
+        shelf = TableShelf(self.stores) if in_postgres else MemoryShelf()
+        self.sessions = SessionBook(self.keyring, shelf)
         line = Line(configuration.writer, now_ms)
         writer = Writer(line, self.storage.sink, self.storage.fallback)
         self.intake = Intake(writer, self.metrics)
@@ -110,6 +120,8 @@ class Services:
         async with asyncio.TaskGroup() as tasks:
             jobs = [self.intake.run(), self.keyring.note_usage()]
             jobs += [job(self.intake.thread) for job in self.storage.jobs]
+            if self.storage.mode == "postgres":
+                jobs += [tend_queue(self.stores), draw_audits(self.stores)]
             if self.configuration.kafka.bootstrap_servers is not None:
                 jobs.append(collect_reports(self.configuration.kafka, self.stores))
             working = [tasks.create_task(job) for job in jobs]

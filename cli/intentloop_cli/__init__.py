@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; say what to install when only the logger's packages are there."""
+    """Run the command line; say what to install when a package is not there."""
     try:
         from intentloop_cli.app import app
     except ModuleNotFoundError as error:
@@ -14,4 +14,10 @@ def main() -> None:
             f"intentloop: {error.name} is not installed. The logger alone does not need it; "
             "the command does: pip install 'intentloop[worker]'"
         )
-    app()
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"intentloop: {error.name} is not installed. Training and serving need it: "
+            "pip install 'intentloop[worker,training]'"
+        )

@@ -11,7 +11,17 @@ import typer
 from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import configuration, dlq, doctor, erase, export, keys, retention, training
+from intentloop_cli import (
+    configuration,
+    dlq,
+    doctor,
+    erase,
+    export,
+    keys,
+    retention,
+    trace,
+    training,
+)
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -165,6 +175,9 @@ def _reconcile(topic: str) -> bool:
     for one, problem in problems:
         out.print(f"{one.topic}, partition {one.partition}: {problem}.", highlight=False)
     return not problems
+
+
+app.command("trace")(trace.trace)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from intentloop_schemas.pii_settings import PiiSettings
 from intentloop_sink import DatabaseSettings
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
+from intentloop_training.settings import NluSettings, TrainingSettings
 
 PARTS: tuple[type[BaseSettings], ...] = (
     KafkaSettings,
@@ -27,6 +28,8 @@ PARTS: tuple[type[BaseSettings], ...] = (
     LoggerSettings,
     BackendSettings,
     PiiSettings,
+    TrainingSettings,
+    NluSettings,
 )
 
 

@@ -66,8 +66,7 @@ def account(
     `runs` are in order and do not overlap.
     """
     stands_at = row.first_position if row.next_position is None else row.next_position
-    spooled = [(max(run.first_position, stands_at), run.next_position) for run in runs]
-    spooled = [run for run in spooled if run[0] < run[1]]
+    spooled = list(_unstored(row.first_position, stands_at, runs))
     unsafe = list(_between(spooled, stands_at, log.end)) if log else []
     return Account(
         row.topic,
@@ -141,6 +140,15 @@ def _unknown(partition: TopicPartition, log: Log | None, runs: Sequence[Run]) ->
     """Return the row of a partition of which nothing is stored: it stands at its beginning."""
     start = min([*([log.start] if log else []), *(run.first_position for run in runs)])
     return Reconciled(*partition, start, start, 0, 0, 0, 0, 0, 0, adds_up=True)
+
+
+def _unstored(beginning: int, stands_at: int, runs: Iterable[Run]) -> Iterator[tuple[int, int]]:
+    """Yield what of the runs lies before the beginning of a partition, or where it stands."""
+    for first, end, _ in runs:
+        if first < min(end, beginning):
+            yield first, min(end, beginning)
+        if max(first, stands_at) < end:
+            yield max(first, stands_at), end
 
 
 def _between(runs: Iterable[tuple[int, int]], first: int, end: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
+from intentloop_demo.api import Api, running_api
 from intentloop_demo.nlu import IntentClassifier
 from intentloop_demo.utterances import Utterance, load_utterances, split
 from intentloop_devstack import (
@@ -67,7 +68,7 @@ class Parts:
 
 @contextmanager
 def running_parts(
-    folder: Path, environ: Mapping[str, str], run: str, *, fresh: bool, say: Say
+    folder: Path, environ: Mapping[str, str], run: str, *, fresh: bool, serve: bool, say: Say
 ) -> Iterator[Parts]:
     """Start everything, and stop what was started at the end. Blocks for about six seconds.
 
@@ -76,6 +77,7 @@ def running_parts(
         environ: the whole environment; Kafka and Postgres named there are used, not started.
         run: names the topic and group of this run on a Kafka that is shared with others.
         fresh: begin with empty tables, unless Postgres is given.
+        serve: run the HTTP API, too.
         say: told of each part that is ready.
 
     Raises:
@@ -92,25 +94,36 @@ def running_parts(
         say("Kafka", kafka.description)
         say("Postgres", postgres.description)
         place = stack.enter_context(claim(folder.absolute(), "worker"))
+        environment = {
+            "BATCH_SECONDS": BATCH_SECONDS,
+            "FALLBACK_DIR": str(folder / "fallback"),
+            **environ,
+            **_variables(kafka, postgres, topic, run),
+        }
         worker = ServerProcess(
             name="The worker",
             command=[sys.executable, "-m", "intentloop_cli", "worker"],
             claim=place,
             # It needs no client: records wait for it in Kafka.
             ready=lambda: True,
-            environ={
-                "BATCH_SECONDS": BATCH_SECONDS,
-                "FALLBACK_DIR": str(folder / "fallback"),
-                **environ,
-                **_worker_variables(kafka, postgres, topic, run),
-            },
+            environ=environment,
         )
         stack.callback(worker.stop)
         worker.start()
         say("Worker", f"{PARTITIONS} partitions of {topic.name}, log in {worker.log}")
+        api = running_api(folder, environment)
+        serving = pool.submit(stack.enter_context, api) if serve else None
         understanding = lessons.result()
         say("NLU", f"taught {understanding.taught} utterances, {len(understanding.unseen)} unseen")
+        if serving:
+            _say_how_to_ask(serving.result(), say)
         yield Parts(kafka, postgres, topic, understanding, worker)
+
+
+def _say_how_to_ask(api: Api, say: Say) -> None:
+    say("API", f"{api.url}, to read and try at /docs, log in {api.log}")
+    say("", f"export ADMIN_BACKEND_URL={api.url}")
+    say("", f"export KEY={api.key}")
 
 
 def _kafka(
@@ -149,7 +162,7 @@ def _train() -> Understanding:
     return Understanding(IntentClassifier.train(taught), len(taught), unseen)
 
 
-def _worker_variables(
+def _variables(
     kafka: KafkaServer, postgres: PostgresServer, topic: Topic, run: str
 ) -> dict[str, str]:
     return {

@@ -119,7 +119,9 @@ def _play(
 
 def _up(folder: Path, environ: Mapping[str, str], console: Console) -> int:
     rng = Random(time.time_ns())
-    with open_session(folder, environ, console, now=datetime.now(UTC), fresh=False) as session:
+    with open_session(
+        folder, environ, console, now=datetime.now(UTC), fresh=False, serve=True
+    ) as session:
         customers = Customers(session.parts.understanding.unseen, rng)
         traffic = LiveTraffic(customers, LIVE_RATE, _now_ms(), rng)
         with _stop_signals() as stop:

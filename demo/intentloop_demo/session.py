@@ -77,12 +77,23 @@ class Session:
 
 @contextmanager
 def open_session(
-    folder: Path, environ: Mapping[str, str], console: Console, *, now: datetime, fresh: bool
+    folder: Path,
+    environ: Mapping[str, str],
+    console: Console,
+    *,
+    now: datetime,
+    fresh: bool,
+    serve: bool = False,
 ) -> Iterator[Session]:
-    """Start all parts and a bot, and stop them at the end. Raises what `running_parts` raises."""
+    """Start all parts and a bot, and stop them at the end; with `serve` the HTTP API, too.
+
+    Raises what `running_parts` raises.
+    """
     run = now.strftime("%Y%m%dt%H%M%S")
     with (
-        running_parts(folder, environ, run, fresh=fresh, say=_saying(console)) as parts,
+        running_parts(
+            folder, environ, run, fresh=fresh, serve=serve, say=_saying(console)
+        ) as parts,
         _conversation_log(folder / "bot.log"),
         ConversationLogger(
             # A journal of this run's own: what an interrupted run left is not this run's traffic.

@@ -93,6 +93,8 @@ def _open(url: str, application_name: str, statement_timeout: float = 0) -> Conn
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = %s", (round(statement_timeout * 1000),))
+            # Compiling a question takes longer than answering it.
+            cursor.execute("SET jit = off")
         connection.autocommit = False
     return connection
 

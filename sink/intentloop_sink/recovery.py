@@ -1,6 +1,7 @@
 """Records that come after all: the log no longer had them in their turn, but a spool still has.
 
-Their positions lie in a recorded loss. They are stored like any others, and the loss shrinks.
+Their positions lie in a recorded loss, or before the first that the store knows of the partition:
+who began it found nothing older in the log. They are stored like any others, and the loss shrinks.
 """
 
 from __future__ import annotations
@@ -26,15 +27,23 @@ class Loss(NamedTuple):
 
 
 def losses_below(
-    cursor: Cursor, batches: Iterable[Batch], positions: Mapping[TopicPartition, int]
+    cursor: Cursor, batches: Sequence[Batch], positions: Mapping[TopicPartition, int], writer: str
 ) -> list[Loss]:
-    """Return the recorded losses of partitions with a batch that begins below their position.
+    """Return the losses of partitions with a batch that begins below their position.
 
-    Asks nothing when there is no such batch. The partitions' lines must be locked.
+    What lies before the beginning of a partition becomes a loss here. Asks nothing when there is no
+    such batch. The partitions' lines must be locked.
     """
     keys = {(p.topic_id, p.partition): p for p in _below(batches, positions)}
     if not keys:
         return []
+    cursor.execute(statements.BEGINNINGS, (tuple(keys),))
+    for topic_id, number, beginning in cursor.fetchall():
+        partition = keys[topic_id, number]
+        first = min(b.first_position for b in batches if b.partition == partition)
+        if first < beginning:
+            loss = (topic_id, number, first, beginning, partition.topic, writer)
+            cursor.execute(statements.INSERT_LOSS, loss)
     cursor.execute(statements.LOSSES, (tuple(keys),))
     return [Loss(keys[row[:2]], *row[2:]) for row in cursor]
 

@@ -58,6 +58,11 @@ ON CONFLICT (dataset_id, topic_id, partition) DO UPDATE
 SET examples = c.examples + excluded.examples, updated_at = excluded.updated_at;
 """
 
+# For whoever makes review cards; the same transaction, so that nothing flagged is ever missed.
+INSERT_FLAGGED = """
+INSERT INTO review_inbox (example_ids) SELECT ids::text[] FROM unnest(%s::text[]) AS ids;
+"""
+
 ADVANCE_LINES = """
 UPDATE ingest_offset AS o
 SET next_position = l.next_position,
@@ -76,6 +81,16 @@ WHERE (topic_id, partition) IN %s
 INSERT_LOSS = """
 INSERT INTO ingest_loss (topic_id, partition, first_position, next_position, topic, writer)
 VALUES (%s, %s, %s, %s, %s, %s);
+"""
+
+# Of each partition the lowest position that has a fate.
+BEGINNINGS = """
+SELECT topic_id, partition, least(o.next_position, (
+    SELECT min(first_position) FROM conversation_batch AS b
+    WHERE b.topic_id = o.topic_id AND b.partition = o.partition), (
+    SELECT min(first_position) FROM ingest_loss AS l
+    WHERE l.topic_id = o.topic_id AND l.partition = o.partition))
+FROM ingest_offset AS o WHERE (topic_id, partition) IN %s
 """
 
 LOSSES = """

@@ -32,6 +32,9 @@ from intentloop_sink.suppression import Suppression
 _COPY_BYTES = 1 << 20
 """Handed over at a time; with psycopg2's 8 KiB a COPY takes longer."""
 
+_INBOX_IDS = 1_000
+"""Flagged examples in one row of the review inbox: what a queue takes up is bounded in rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -80,7 +83,7 @@ class Transaction:
         """
         with self.connection.cursor() as cursor:
             positions, version = self._lock(cursor, prepared.batches)
-            losses = losses_below(cursor, prepared.batches, positions)
+            losses = losses_below(cursor, prepared.batches, positions, self.writer)
             recovered, rest = divide(prepared.batches, losses, positions)
             kept = fence(rest, positions)
             if isinstance(kept, OutOfTurn):
@@ -141,6 +144,7 @@ class Transaction:
             *_statistics(prepared),
             statements.insert_ranges(prepared.ranges, self.writer),
             *_count(sizes, prepared.batches[0].partition),
+            *_flagged(prepared),
             *shrunk,
             _advance(ahead, self.writer),
             Statement("COMMIT", ()),
@@ -211,6 +215,13 @@ def _count(sizes: Mapping[str, int], partition: TopicPartition) -> list[Statemen
     arrays = (array_literal(sizes), statements.numbers(sizes.values()))
     parameters = (partition.topic_id, partition.partition, *arrays)
     return [Statement(statements.COUNT_EXAMPLES, parameters)] if sizes else []
+
+
+def _flagged(prepared: Prepared) -> list[Statement]:
+    """Tell the review queue of what is flagged."""
+    ids = [example_id for example_id, entry in prepared.fresh.items() if entry.reasons]
+    rows = [array_literal(ids[i : i + _INBOX_IDS]) for i in range(0, len(ids), _INBOX_IDS)]
+    return [Statement(statements.INSERT_FLAGGED, (array_literal(rows),))] if rows else []
 
 
 def _advance(batches: Sequence[Batch], writer: str) -> Statement:

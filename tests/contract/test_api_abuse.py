@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intentloop_admin.ingest import MalformedBodyError, split_conversations
-from intentloop_admin.security.access import HEADER
+from intentloop_admin.security.authentication import HEADER
 from intentloop_schemas import Entry, ReviewRule
 from intentloop_stream.processing import Decoder, Rejection
 from support import tables

@@ -13,7 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from intentloop_admin.app import bare_app
-from intentloop_admin.security.access import HEADER
+from intentloop_admin.security.authentication import HEADER
 from support.api import ADMIN_KEY, configuration, serving
 
 EXAMPLES = int(os.environ.get("INTENTLOOP_SCHEMA_EXAMPLES", "5"))

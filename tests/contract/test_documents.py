@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from intentloop_admin import reference
 from intentloop_cli.app import app
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +92,7 @@ def test_the_readme_s_example_runs_in_a_bot_without_kafka() -> None:
 
 def test_the_readme_fits_on_two_screens() -> None:
     assert len(TEXTS["README.md"].splitlines()) <= 100
+
+
+def test_the_table_of_requests_is_the_api_s() -> None:
+    assert reference.updated(TEXTS["docs/api.md"]) == TEXTS["docs/api.md"], "run `make docs`"

@@ -16,6 +16,7 @@ from intentloop_devstack import KafkaServer, PostgresServer, local_kafka, local_
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import migrate
 from intentloop_stream.topics import create_topics
+from support import tables
 from support.bot import Bot, bots
 from support.oracle import History
 from support.processes import RUN, ChangedWorker, StartWorker, workers
@@ -130,6 +131,8 @@ def scene(
     def figure(name: str, value: object) -> None:
         record_property(name, value)
         print(f"{name}: {value}")
+
+    record_property("postgres", tables.query(database_url, "SHOW server_version")[0][0])
 
     return Scene(
         kafka.bootstrap_servers,

@@ -47,6 +47,7 @@ def talks_on(scene: Scene, calls: float) -> None:
     scene.eventually(lambda: len(scene.bots[-1].said()) >= wanted, 60, "the bot talks on")
 
 
+@pytest.mark.slow_fault
 def test_bot_killed_while_the_broker_is_away(scene: Scene, kafka: KafkaServer) -> None:
     scene.start_worker(**SOON)
     bot = scene.bot()

@@ -80,7 +80,8 @@ def test_broker_harmed(
     assert worker.process.poll() is None
 
 
-@pytest.mark.parametrize("fault", ["cut", pytest.param("half_open", marks=pytest.mark.slow_fault)])
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("fault", ["cut", "half_open"])
 def test_network_between_worker_and_broker(road: Proxy, scene: Scene, fault: str) -> None:
     """Cut off, or swallowing whatever is sent over connections that look open."""
     worker = scene.start_worker()

@@ -93,6 +93,7 @@ def test_worker_killed_while_the_database_commits(
     scene.ends_well()
 
 
+@pytest.mark.slow_fault
 def test_database_read_only(scene: Scene) -> None:
     server, name = scene.url.rsplit("/", 1)
     scene.start_worker()
@@ -145,6 +146,7 @@ def test_network_cut_between_worker_and_database(road: Proxy, scene: Scene) -> N
     scene.ends_well()
 
 
+@pytest.mark.slow_fault
 def test_half_open_connection_to_the_database(road: Proxy, scene: Scene) -> None:
     """What is sent is swallowed, and every connection looks open."""
     worker = scene.start_worker()

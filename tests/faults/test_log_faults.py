@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from intentloop_devstack import KafkaServer
 from support import tables
 from support.scene import Scene, end_sessions
-from support.traffic import Message, hostile_traffic
+from support.traffic import Message, hostile_traffic, unrepeated
 
 pytestmark = pytest.mark.fault
 IDLE_SECONDS = 10.0
@@ -32,21 +33,10 @@ def settled(futures: dict[Any, Any]) -> None:
         future.result(20)
 
 
-def unrepeated(messages: Iterable[Message]) -> Iterator[Message]:
-    """Leave out what is sent twice: which of two partitions has it first is anybody's guess."""
-    seen: set[bytes | None] = set()
-    for message in messages:
-        if message.value not in seen:
-            seen.add(message.value)
-            yield message
-
-
+@pytest.mark.slow_fault
 @pytest.mark.parametrize(
     "offset",
-    [
-        pytest.param(0, id="backward", marks=pytest.mark.slow_fault),
-        pytest.param(10_000_000, id="forward"),
-    ],
+    [pytest.param(0, id="backward"), pytest.param(10_000_000, id="forward")],
 )
 def test_offsets_moved_by_hand(scene: Scene, admin: AdminClient, offset: int) -> None:
     worker = scene.start_worker()
@@ -63,14 +53,8 @@ def test_offsets_moved_by_hand(scene: Scene, admin: AdminClient, offset: int) ->
     scene.ends_well()
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        pytest.param("stopped", marks=pytest.mark.slow_fault),
-        "running",
-        pytest.param("unaware", marks=pytest.mark.slow_fault),
-    ],
-)
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("state", ["stopped", "running", "unaware"])
 def test_topic_recreated(scene: Scene, admin: AdminClient, state: str) -> None:
     """`unaware`: so fast that the worker may not see that the topic was gone."""
     worker = scene.start_worker()
@@ -108,6 +92,7 @@ def create_again(scene: Scene, admin: AdminClient) -> None:
     scene.eventually(created, 10, "the topic is there again")
 
 
+@pytest.mark.slow_fault
 def test_partitions_added_while_running(scene: Scene, admin: AdminClient) -> None:
     scene.start_worker()
     scene.traffic(unrepeated(scene.hostile()))
@@ -193,3 +178,42 @@ def test_poison_of_every_kind(scene: Scene) -> None:
 
     assert worker.process.poll() is None
     assert verdict.accepted > 600 + len(POISON)
+
+
+@pytest.mark.slow_fault
+def test_duplicates_and_disorder(scene: Scene) -> None:
+    """Every other record is sent again, up to some hundred places later."""
+    scene.start_worker()
+    scene.traffic(repeated(scene.hostile(), random.Random(5)))
+    scene.flows(1_000)
+
+    scene.recovers()
+    scene.ends_well()
+
+
+def repeated(messages: Iterable[Message], chance: random.Random) -> Iterator[Message]:
+    recent: list[Message] = []
+    for message in messages:
+        yield message
+        recent.append(message)
+        chance.shuffle(recent)
+        if len(recent) > 300:
+            yield recent.pop()._replace(timestamp=message.timestamp)
+            recent.pop()
+
+
+@pytest.mark.slow_fault
+def test_a_storm_of_bad_records_that_stops_the_worker(scene: Scene) -> None:
+    """What is neither stored nor a dead letter waits in Kafka for the next one."""
+    start = int(time.time() * 1000) - 600_000
+    good = hostile_traffic(10_000, 9, start)
+    storm = [Message(b"+15550100", b"{", start, b"invalid_json")] * 1_500
+    stops = {"INTENTLOOP_STORM_RECORDS": "100", "INTENTLOOP_STORM_STOP": "true"}
+    worker = scene.start_worker(**stops)
+    scene.traffic(itertools.chain(itertools.islice(good, 500), storm, good), pace=600)
+
+    scene.ended(worker, status=1)
+    scene.start_worker()
+
+    scene.recovers()
+    scene.ends_well()

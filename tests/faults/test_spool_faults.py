@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from intentloop_sink.spool import waiting
 from support.processes import COMMAND
 from support.scene import SUPERVISED, Scene, database_away
 
 pytestmark = pytest.mark.fault
+FIRST = {"INTENTLOOP_INSTANCE_ID": "first"}
+SECOND = {"INTENTLOOP_INSTANCE_ID": "second"}
 FULL = {
     "bounded": {"INTENTLOOP_FALLBACK_MAX_MB": "1"},
     "file_size": {"command": ("prlimit", "--fsize=300000", *COMMAND)},
@@ -77,3 +80,36 @@ def test_disk_full_while_the_database_is_away(scene: Scene, bound: str) -> None:
 
     scene.recovers()
     scene.ends_well()
+
+
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("records", ["still_in_kafka", "deleted"])
+def test_spooled_partition_moves_to_another_machine(
+    scene: Scene, tmp_path: Path, records: str
+) -> None:
+    """The other worker reads again what Kafka has; what it has not comes back with the files."""
+    first = scene.start_worker(**FIRST)
+    scene.traffic()
+    scene.flows()
+    elsewhere = tmp_path / "elsewhere"
+
+    with database_away(scene.url):
+        scene.starts_spooling()
+        scene.lasts(2)
+        first.kill()
+        if records == "deleted":
+            scene.deletes_records({p: e.next_position for p, e in waiting(scene.fallback).items()})
+        second = scene.start_worker(**SECOND, FALLBACK_DIR=str(elsewhere))
+        scene.eventually(lambda: second.says("store_failed"), 60, "the second is up")
+    if records == "deleted":
+        scene.begins(second)
+    else:
+        scene.recovers()
+    assert scene.segments()
+
+    scene.start_worker(**FIRST)
+    if records == "deleted":
+        scene.recovers()
+    # What Kafka had deleted comes after what was stored meanwhile.
+    scene.ends_well(in_order=records != "deleted")
+    assert not list(elsewhere.glob("*/*.jsonl"))

@@ -32,7 +32,7 @@ TAKEOVER_SECONDS = 14.0
         pytest.param("store.before_copy", marks=pytest.mark.slow_fault),
         "store.after_copy",
         pytest.param("store.before_commit", marks=pytest.mark.slow_fault),
-        "store.after_commit",
+        pytest.param("store.after_commit", marks=pytest.mark.slow_fault),
         "ack.before",
     ],
 )
@@ -80,6 +80,7 @@ def test_worker_killed_in_replay_before_its_files_are_removed(scene: Scene) -> N
 
 
 @pytest.mark.slow_fault
+@pytest.mark.timeout(900)
 def test_twenty_random_kills(scene: Scene) -> None:
     """INTENTLOOP_FAULT_SEED repeats them: at which moments, or after which time."""
     scene.seed = int(os.environ.get("INTENTLOOP_FAULT_SEED") or random.randrange(10_000))
@@ -134,7 +135,7 @@ def test_worker_frozen_past_its_session_while_another_takes_over(scene: Scene, m
     scene.eventually(lambda: scene.stored() >= wanted, 30, "the other has taken over")
     scene.figure("takeover_seconds", round(time.monotonic() - began, 2))
     assert time.monotonic() - began < TAKEOVER_SECONDS
-    frozen.process.send_signal(signal.SIGCONT)
+    scene.wakes(frozen)
 
     scene.recovers()
     scene.ends_well()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import Request, urlopen
 
 import psutil
 import psycopg2
@@ -212,10 +215,16 @@ def test_up_goes_on_until_it_is_told_to_stop(
 
     migrate(given["DATABASE_URL"])
     before = stored()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    api = {"INTENTLOOP_API_PORT": str(port), "INTENTLOOP_ADMIN_KEY": "a-key-for-this-test-alone"}
     command = [sys.executable, "-m", "intentloop_cli", "up", "--folder", str(tmp_path)]
-    with subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env={**given, **api}, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
-            eventually(lambda: stored() > before + 5, timeout=60)
+            eventually(lambda: stored() > before + 5, timeout=90)
+            assert len(examples(port, api["INTENTLOOP_ADMIN_KEY"])) > 5
             process.send_signal(signal.SIGINT)
             text, _ = process.communicate(timeout=20)
         finally:
@@ -223,3 +232,11 @@ def test_up_goes_on_until_it_is_told_to_stop(
 
     assert process.returncode == 0, text
     assert reported(text)["stored"] == stored() - before > 5
+    assert f"export ADMIN_BACKEND_URL=http://127.0.0.1:{port}" in text
+    assert "export KEY=a-key-for-this-test-alone" in text
+
+
+def examples(port: int, key: str) -> list[Any]:
+    address = f"http://127.0.0.1:{port}/api/training/datasets/ds-auto-training/examples"
+    with urlopen(Request(address, headers={"X-API-KEY": key}), timeout=10) as answer:
+        return list(json.load(answer))

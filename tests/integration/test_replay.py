@@ -295,6 +295,29 @@ def test_a_range_in_a_recorded_loss_is_stored_and_the_loss_shrinks(
         assert ask.gaps() == []
 
 
+def test_what_was_spooled_before_the_beginning_of_a_partition_is_stored(
+    sink: PostgresSink, database_url: str, spool: Spool
+) -> None:
+    """Another worker began where Kafka did by then, and the store knew of nothing before."""
+    log = traffic(range(90))
+    store(sink, tens(log[50:80]))
+    line = sink.lines([PARTITION])
+
+    spool.append(tens(log[10:40]))
+    assert sum(s.stored for s in replay(spool, sink)) == 30
+    assert losses(database_url) == [(0, 40, 50)]
+    assert sink.lines([PARTITION]) == line
+
+    spool.append(tens(log))
+    steps = replay(spool, sink)
+    assert sum(s.stored for s in steps) == 30
+    assert sum(s.fenced for s in steps) == 60
+    assert losses(database_url) == []
+    assert tables.examples(database_url).keys() == {e.example_id for e in log}
+    with queries(database_url) as ask:
+        assert ask.gaps() == []
+
+
 def test_a_loss_in_the_middle_of_a_batch_takes_its_part_of_the_rejected(
     sink: PostgresSink, database_url: str, spool: Spool
 ) -> None:

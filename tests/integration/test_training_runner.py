@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
-from threading import Event
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -20,7 +23,11 @@ from intentloop_sink import migrate
 from intentloop_training.card import ModelCard
 from intentloop_training.examples import LabelledExample
 from intentloop_training.jobs import Job, JobKind, Jobs, JobStatus, open_jobs
+from intentloop_training.jobs.nlu_train import NluTraining
+from intentloop_training.jobs.runner import Pace, Runner
+from intentloop_training.recipe import Recipe
 from intentloop_training.registry import ModelRegistry
+from intentloop_training.sources import FileExamples, PostgresExamples
 from support import tables
 from support.lessons import DATASET, misspelt, reviewed, some_utterances
 
@@ -202,26 +209,48 @@ def _is_stopped(pid: int) -> bool:
     return any(state.read_text().rsplit(")", 1)[1].split()[0] == "T" for state in states)
 
 
-@pytest.mark.slow_fault
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "kills", [4, pytest.param(20, marks=[pytest.mark.slow_fault, pytest.mark.timeout(900)])]
+)
 @in_both
-def test_twenty_kills_at_random_and_each_job_ends_once(site: Site, eventually: Any) -> None:
-    rng, never, created = Random(), Event(), []
-    for _ in range(20):
-        if not created or site.jobs.get(created[-1].id).status.is_final:
+def test_runners_killed_at_random_and_each_job_ends_once(
+    site: Site, kills: int, eventually: Any
+) -> None:
+    rng, created = Random(), [site.create()]
+    for _ in range(kills):
+        if site.jobs.get(created[-1].id).status.is_final:
             created.append(site.create())
-        before = site.jobs.get(created[-1].id).attempt
-        runner = site.start()
-        eventually(lambda n=before: site.jobs.get(created[-1].id).attempt > n
-                   or site.jobs.get(created[-1].id).status.is_final, 120)  # fmt: skip
-        # Not to wait for anything: the moment of death is what is random.
-        never.wait(rng.uniform(0, 1.5))
-        runner.kill()
-        runner.wait()
-    site.start()
-    for job in created:
-        ended = eventually(lambda one=job: site.ended(one), 120)
+        before = site.jobs.get(created[-1].id)
+        with forked_runner(site) as runner:
+            eventually(lambda old=before: has_moved(site, old), 60)
+            # It may be over before: the moment of death is what is random.
+            runner.join(rng.uniform(0, 1))
+    with forked_runner(site):
+        ends = [eventually(lambda one=job: site.ended(one), 120) for job in created]
+    for ended in ends:
         assert_ended_once(ended)
         assert ended.status is JobStatus.COMPLETED or "runners died" in ended.reason
     assert_all_models_are_whole(site)
     promoted = site.registry.promotions().promoted
     assert len(promoted) == len(set(promoted))
+
+
+def has_moved(site: Site, old: Job) -> bool:
+    """Whether a job was given to a runner since, or given up."""
+    job = site.jobs.get(old.id)
+    return job.attempt > old.attempt or job.status.is_final
+
+
+@contextmanager
+def forked_runner(site: Site) -> Iterator[BaseProcess]:
+    """A runner that is there at once, because it need not import anything; killed at the end."""
+    url = site.environment["DATABASE_URL"]
+    examples = PostgresExamples(url) if url else FileExamples(site.folder / "datasets")
+    work = NluTraining(examples, site.folder / "models", Recipe())
+    runner = Runner(site.jobs.store, work, uuid4().hex, Pace(poll=0.05, heartbeat=0.2, stale=1.0))
+    process = get_context("fork").Process(target=runner.run, daemon=True)
+    process.start()
+    yield process
+    process.kill()
+    process.join()

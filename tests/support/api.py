@@ -14,7 +14,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from intentloop_admin.app import create_app
-from intentloop_admin.security.access import HEADER
+from intentloop_admin.security.authentication import HEADER
 from intentloop_admin.security.keys import create_key
 from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Configuration, Services

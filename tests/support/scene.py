@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from intentloop_cli.reconcile import reconcile
+from intentloop_schemas import TopicPartition as Partition
 from intentloop_schemas.kafka import KafkaSettings
 from support import tables
 from support.bot import Bot, p99
@@ -86,6 +90,10 @@ class Scene:
         seed = self.seed * 1_000
         return endless(lambda n: hostile_traffic(1_000, seed + n, start + n * 34_000))
 
+    def begins(self, worker: Worker) -> None:
+        """Wait until a worker has partitions to read."""
+        self.eventually(lambda: worker.says('"assigned"'), 90, "the worker has partitions")
+
     def flows(self, more: int = 100, timeout: float = 90) -> None:
         """Wait until so many more records are stored."""
         wanted = self.stored() + more
@@ -113,6 +121,8 @@ class Scene:
         seconds = recovery_seconds(self.eventually, self.url, wanted, since)
         self.figure("recovery_seconds", round(seconds, 2))
         allowed = limit * crowding()
+        if allowed > limit:
+            self.figure("load_per_core", round(crowding(), 1))
         assert seconds < allowed, f"recovered after {seconds:.1f} s only, not {allowed:.0f} s"
 
     def judge(self) -> Verdict:
@@ -124,7 +134,7 @@ class Scene:
         before = self.history.accepted
         self.eventually(lambda: self.history.accepted > before, timeout, "Kafka takes records")
 
-    def ends_well(self) -> Verdict:
+    def ends_well(self, *, in_order: bool = True) -> Verdict:
         """Stop the traffic, wait until all is stored, and let the oracle judge."""
         for client in self.clients:
             client.stop()
@@ -138,7 +148,7 @@ class Scene:
         verdict = self.judge()
         for name in ("accepted", "lost", "duplicated", "drift", "inversions"):
             self.figure(name, getattr(verdict, name))
-        verdict.require_exactly_once()
+        verdict.require_exactly_once(in_order=in_order)
         self._adds_up(verdict.accepted)
         return verdict
 
@@ -154,6 +164,14 @@ class Scene:
         """Tell whether a worker has been stopped by SIGSTOP."""
         return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
 
+    def wakes(self, worker: Worker) -> None:
+        """Let a frozen worker go on."""
+        worker.process.send_signal(signal.SIGCONT)
+
+    def now(self) -> int:
+        """Return the time, epoch ms."""
+        return time.time_ns() // 1_000_000
+
     def segments(self) -> list[Path]:
         """Return the files that wait in all spools."""
         return sorted(self.fallback.glob("*/*.jsonl"))
@@ -165,6 +183,21 @@ class Scene:
     def lasts(self, seconds: float) -> None:
         """Let the fault last; nothing is waited for."""
         time.sleep(seconds)
+
+    def deletes_records(self, before: Mapping[Partition, int]) -> None:
+        """Let Kafka delete what lies below some positions, as retention does."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        places = [TopicPartition(p.topic, p.partition, at) for p, at in before.items()]
+        for future in admin.delete_records(places).values():
+            future.result(20)
+
+    def acknowledged(self) -> dict[Partition, int]:
+        """Return up to where Kafka was told that records are safe."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        group = f"group-{self.topic}"
+        request = [ConsumerGroupTopicPartitions(group)]
+        answer = admin.list_consumer_group_offsets(request)[group].result(20)
+        return {Partition(p.topic, "", p.partition): p.offset for p in answer.topic_partitions}
 
     def starts_spooling(self, segments: int = 1) -> None:
         """Wait until files wait in the spools."""

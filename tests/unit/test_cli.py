@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,17 @@ def test_every_setting_says_what_it_does() -> None:
 
     assert len(described) > 15
     assert all(setting.description for setting in described)
+
+
+def test_without_the_training_extra_a_command_says_what_to_install() -> None:
+    hidden = "import sys; sys.modules['sklearn'] = None; sys.argv = ['intentloop', 'nlu', 'models']"
+    command = subprocess.run(
+        [sys.executable, "-c", f"{hidden}; from intentloop_cli import main; main()"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert command.returncode == 1
+    assert "is not installed. Training and serving need it" in command.stderr
+    assert "pip install 'intentloop[worker,training]'" in command.stderr

@@ -54,6 +54,11 @@ def test_what_is_spooled_and_stored_counts_as_stored() -> None:
     assert (found.spooled, found.open) == (10, 20)
 
 
+def test_what_is_spooled_before_the_first_position_waits_too() -> None:
+    found = account(ROW, Log(10, 100), [run(2, 15)])
+    assert (found.spooled, found.open) == (8, 0)
+
+
 def test_what_kafka_deleted_before_anybody_kept_it_does_not_add_up() -> None:
     found = account(ROW, Log(125, 130), [run(110, 120)])
     assert (found.spooled, found.open) == (10, 20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -30,6 +30,8 @@ def test_without_trials_anything_is_possible() -> None:
     assert wilson(0, 0) == (0, 1)
 
 
+@example(9_000, 11_000, 0.5)
+@example(0, 5, 0.5)
 @given(st.integers(0, 50), st.integers(0, 50), st.floats(0.01, 0.99))
 def test_the_upper_tail_is_scipys(successes: int, more: int, probability: float) -> None:
     trials = successes + more

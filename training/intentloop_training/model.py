@@ -19,7 +19,7 @@ from intentloop_training.featuriser import Featuriser
 from intentloop_training.prediction import OUT_OF_SCOPE, Guess, Prediction
 
 MAX_ALTERNATIVES = 9
-MIN_ALTERNATIVE = 0.01
+"""With the answer itself ten, which is what Rasa ranks."""
 _WEIGHTS, _SETTINGS = "model.skops", "model.json"
 
 
@@ -62,8 +62,7 @@ class IntentModel:
             refusal = next(filter(is_fallback, intents), OUT_OF_SCOPE)
             guesses = [guess for guess in guesses if guess.intent != refusal]
             guesses.insert(0, Guess(refusal, round(1 - guesses[0].confidence, 6)))
-        others = [guess for guess in guesses[1:] if guess.confidence >= MIN_ALTERNATIVE]
-        return Prediction(*guesses[0], tuple(others[:MAX_ALTERNATIVES]))
+        return Prediction(*guesses[0], tuple(guesses[1 : MAX_ALTERNATIVES + 1]))
 
     def save(self, folder: Path) -> None:
         """Write the model's files into a folder that exists. Nothing in them is pickled."""

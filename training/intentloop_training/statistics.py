@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from math import comb, sqrt
+from math import exp, fsum, lgamma, log, log1p, sqrt
+from statistics import fmean
 from typing import NamedTuple, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -42,13 +41,13 @@ def wilson(successes: int, trials: int) -> Interval:
 
 def calibration_bins(confidences: Sequence[float], is_right: Sequence[bool]) -> list[Bin]:
     """Return the bins of equal width that hold predictions, from unsure to sure."""
-    sure: NDArray[np.float64] = np.asarray(confidences, dtype=float)
-    right = np.asarray(is_right, dtype=float)
-    places = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    for confidence, right in zip(confidences, is_right, strict=True):
+        place = min(int(confidence * CALIBRATION_BINS), CALIBRATION_BINS - 1)
+        bins[place].append((confidence, right))
     return [
-        Bin(int(here.sum()), float(sure[here].mean()), float(right[here].mean()))
-        for here in (places == place for place in range(CALIBRATION_BINS))
-        if here.any()
+        Bin(len(some), fmean(sure for sure, _ in some), fmean(right for _, right in some))
+        for _, some in sorted(bins.items())
     ]
 
 
@@ -64,13 +63,19 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
 
 def at_least(successes: int, trials: int, probability: float) -> float:
     """Return the chance of that many successes or more: the upper tail of the binomial."""
-    return min(
-        1.0,
-        sum(
-            comb(trials, k) * probability**k * (1 - probability) ** (trials - k)
-            for k in range(successes, trials + 1)
-        ),
+    if successes <= 0 or probability >= 1:
+        return 1.0
+    # In logarithms, because the binomial coefficients soon exceed what a float holds.
+    success, failure = log(probability), log1p(-probability)
+    tail = fsum(
+        exp(_log_choose(trials, k) + k * success + (trials - k) * failure)
+        for k in range(successes, trials + 1)
     )
+    return min(1.0, tail)
+
+
+def _log_choose(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
 def mcnemar_worse(lost: int, won: int) -> float:

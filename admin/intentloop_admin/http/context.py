@@ -11,23 +11,24 @@ from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intentloop_admin import problems
 from intentloop_admin.metrics import Metrics
+from intentloop_admin.problems import ProblemError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-_POLICY = "Content-Security-Policy"
-_SECURITY_HEADERS = {
-    "Cache-Control": "no-store",
-    _POLICY: "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+_POLICY = b"content-security-policy"
+_SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (_POLICY, b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
 _OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 
 log = structlog.get_logger(__name__)
@@ -48,12 +49,14 @@ class RequestContext:
         policies: Mapping[str, str],
         quiet: Collection[str],
         is_partial: Callable[[], bool],
+        refusal: Callable[[Scope, ProblemError], Response],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._policies = policies
         self._quiet = quiet
         self._is_partial = is_partial
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -80,18 +83,18 @@ class RequestContext:
                     "request_failed", error=type(error).__name__, trace=_trace(error)
                 )
                 if not status:
-                    await _apologise(request_id)(scope, receive, answer)
+                    await self._refusal(scope, _apology(request_id))(scope, receive, answer)
             finally:
                 self._tell(scope, status, time.perf_counter() - started)
 
     def _add_headers(self, headers: MutableHeaders, scope: Scope) -> None:
         headers["X-Request-ID"] = scope["state"]["request_id"]
         if scope["path"] in self._policies:
-            headers.setdefault(_POLICY, self._policies[scope["path"]])
+            headers.setdefault(_POLICY.decode(), self._policies[scope["path"]])
         if self._is_partial():
             headers["Intentloop-Store"] = "files"
-        for name, value in _SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+        given = {name for name, _ in headers.raw}
+        headers.raw.extend(pair for pair in _SECURITY_HEADERS if pair[0] not in given)
         if scope["scheme"] == "https":
             headers.update(_OVER_TLS)
 
@@ -115,12 +118,10 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _apologise(request_id: str) -> ASGIApp:
-    return problems.response(
-        problems.ProblemError(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            f"Something went wrong here; the server's log says what under {request_id}.",
-        )
+def _apology(request_id: str) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        f"Something went wrong here; the server's log says what under {request_id}.",
     )
 
 

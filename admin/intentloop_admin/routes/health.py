@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -18,14 +19,13 @@ from intentloop_admin.routes.words import Answer
 from intentloop_admin.security.access import Where, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
+from intentloop_admin.watch import watch
 from intentloop_sink.queries import Line
 from intentloop_stream.extent import LogExtent
 
 ALIVE, READY = "/healthz", "/readyz"
 OPEN_PATHS = frozenset({ALIVE, READY})
 """Nothing else is open without a key."""
-
-_REPORTED = timedelta(hours=1)
 
 router = APIRouter(tags=["Health"])
 
@@ -176,8 +176,9 @@ async def metrics(
 ) -> Response:
     """Return all metrics in Prometheus' text format; it may send its key as a bearer token."""
     services.metrics.spooled.set(services.waiting)
-    since = datetime.now(UTC) - _REPORTED
     with suppress(ProblemError):
         # While the store is away the figures stay as they were.
-        services.metrics.reported(await services.stores.read(lambda c: c.reports.total(since)))
+        now = datetime.now(UTC)
+        question = partial(services.stores.read, lambda c: watch(c, now))
+        services.metrics.watched(await services.recent.get("watch", question))
     return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -7,16 +7,12 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader
+from fastapi import Depends, Request
 
 from intentloop_admin.problems import ProblemError
-from intentloop_admin.security.authentication import HEADER
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
 from intentloop_schemas.event import DEFAULT_DATASET
-
-_header = APIKeyHeader(name=HEADER, auto_error=False, description="`intentloop keys create`")
 
 
 class Where(Enum):
@@ -41,7 +37,7 @@ class Requires:
     scope: Scope
     where: Where
 
-    async def __call__(self, request: Request, _: str | None = Security(_header)) -> Key:
+    async def __call__(self, request: Request) -> Key:
         """Return the key of a request."""
         key: Key = request.state.key
         if not key.may(self.scope):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from intentloop_admin.security.key_store import KeyStore
-from intentloop_admin.security.keys import Key, digest, id_of, matches
+from intentloop_admin.security.keys import BOOTSTRAP_ID, Key, digest, id_of, matches
 from intentloop_sink import DatabaseUnavailableError
 from intentloop_sink.catalogue import StoredKey
 
@@ -66,11 +66,27 @@ class Keyring:
         if key_id is None:
             return None
         stored = await self._look_up(key_id)
-        now = datetime.now(UTC)
         is_right = matches(text, stored.digest if stored else _NOBODY)
-        if stored is None or not is_right or not _is_valid(stored, now):
+        return self._admit(stored) if is_right else None
+
+    def handle(self, key: Key) -> str:
+        """Return what a session keeps of a key; of the bootstrap key another when it changes."""
+        return f"{BOOTSTRAP_ID}-{self._bootstrap[:16]}" if key.id == BOOTSTRAP_ID else key.id
+
+    async def resume(self, handle: str) -> Key | None:
+        """Return the key of a session, None when it has ended since.
+
+        Raises KeysUnknownError when that cannot be said.
+        """
+        if self._bootstrap != _NOBODY and handle == self.handle(Key.bootstrap()):
+            return Key.bootstrap()
+        return self._admit(await self._look_up(handle))
+
+    def _admit(self, stored: StoredKey | None) -> Key | None:
+        now = datetime.now(UTC)
+        if stored is None or not _is_valid(stored, now):
             return None
-        self._used[key_id] = now
+        self._used[stored.id] = now
         return Key.of(stored)
 
     async def note_usage(self) -> None:

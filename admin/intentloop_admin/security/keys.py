@@ -34,15 +34,16 @@ class Key:
     datasets: frozenset[str] | None = None
     """The only ones it is for; None means all."""
     requests_per_minute: int | None = None
+    name: str = BOOTSTRAP_ID
+    """Who it is for."""
 
     @classmethod
     def of(cls, stored: StoredKey) -> Self:
         """Return what a stored key may do. A right that this release does not know is none."""
         known = frozenset(Scope) & frozenset(stored.scopes)
         datasets = None if stored.datasets is None else frozenset(stored.datasets)
-        return cls(
-            stored.id, frozenset(Scope(s) for s in known), datasets, stored.requests_per_minute
-        )
+        scopes = frozenset(Scope(s) for s in known)
+        return cls(stored.id, scopes, datasets, stored.requests_per_minute, stored.name)
 
     @classmethod
     def bootstrap(cls) -> Self:

@@ -10,6 +10,7 @@ from intentloop_sink.catalogue.examples import (
     BulkChange,
     Changed,
     ChangeExample,
+    ChangeListed,
     DeleteExamples,
     Example,
     ExampleChange,
@@ -24,6 +25,7 @@ from intentloop_sink.catalogue.overlay import Overlay
 from intentloop_sink.catalogue.postgres import PostgresCatalogue, SlowQueryError
 from intentloop_sink.catalogue.reports import AddReport, Reported
 from intentloop_sink.catalogue.retention import Retention, SetRetention
+from intentloop_sink.catalogue.sessions import CloseSession, OpenSession, StoredSession
 from intentloop_sink.catalogue.store import CatalogueStore, ReadableStore
 
 __all__ = [
@@ -33,7 +35,9 @@ __all__ = [
     "Catalogue",
     "CatalogueStore",
     "ChangeExample",
+    "ChangeListed",
     "Changed",
+    "CloseSession",
     "CreateDataset",
     "Cursor",
     "Dataset",
@@ -48,6 +52,7 @@ __all__ = [
     "FileIndex",
     "FileReader",
     "MarkUsed",
+    "OpenSession",
     "Overlay",
     "Page",
     "PostgresCatalogue",
@@ -61,4 +66,5 @@ __all__ = [
     "SlowQueryError",
     "StatisticsFilter",
     "StoredKey",
+    "StoredSession",
 ]

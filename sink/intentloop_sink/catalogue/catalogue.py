@@ -13,6 +13,7 @@ from intentloop_sink.catalogue.keys import Keys
 from intentloop_sink.catalogue.pipeline import Pipeline
 from intentloop_sink.catalogue.reports import Reports
 from intentloop_sink.catalogue.retention import Retentions
+from intentloop_sink.catalogue.sessions import Sessions
 from intentloop_sink.catalogue.statistics import Statistics
 
 
@@ -46,6 +47,11 @@ class Catalogue:
     def reports(self) -> Reports:
         """What loggers reported."""
         return Reports(self.connection)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Sessions of people at the pages."""
+        return Sessions(self.connection)
 
     @cached_property
     def pipeline(self) -> Pipeline:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select, text
 
 from intentloop_schemas.event import DatasetId
 from intentloop_sink.catalogue.edit import Edit, insert_new
+from intentloop_sink.catalogue.forgetting import forget_dataset
 from intentloop_sink.tables import (
     dataset,
     dataset_counter,
@@ -112,6 +113,7 @@ class DeleteDataset(Edit[int]):
             for table in (intent_window_stats, intent_hourly_stats, dataset_counter):
                 connection.execute(table.delete().where(table.c.dataset_id == self.id))
         found = connection.execute(example.delete().where(example.c.datasetId == self.id))
+        forget_dataset(connection, self.id)
         connection.execute(intent.delete().where(intent.c.dataset_id == self.id))
         connection.execute(dataset.delete().where(dataset.c.id == self.id))
         return found.rowcount

@@ -15,6 +15,7 @@ from intentloop_schemas.event import DatasetId, Intent
 from intentloop_schemas.masking import masked
 from intentloop_sink.catalogue.edit import Edit, Words
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, Tag
+from intentloop_sink.catalogue.forgetting import forget_examples
 from intentloop_sink.encoding import NEEDS_REVIEW
 from intentloop_sink.tables import dataset_counter, example
 
@@ -222,6 +223,22 @@ class BulkChange(Edit[Changed]):
         return Changed(len(rows[: self.limit]), more=len(rows) > self.limit)
 
 
+class ChangeListed(Edit[int]):
+    """Review the examples of a list; return how many of them there are."""
+
+    dataset_id: DatasetId
+    ids: list[str] = Field(min_length=1, max_length=MAX_PAGE)
+    change: ExampleChange
+
+    def run(self, connection: Connection, at: datetime) -> int:  # noqa: ARG002 - every edit has its time
+        """Update the rows."""
+        wanted = _columns().where(example.c.datasetId == self.dataset_id)
+        wanted = wanted.where(example.c.id.in_(self.ids)).order_by(example.c.id)
+        rows = connection.execute(wanted.with_for_update()).all()
+        _change(connection, rows, self.change)
+        return len(rows)
+
+
 class DeleteExamples(Edit[Changed]):
     """Delete the examples that meet a filter, at most `limit` of them; statistics stay."""
 
@@ -234,6 +251,7 @@ class DeleteExamples(Edit[Changed]):
         wanted = _wanted(self.dataset_id, self.filter).with_only_columns(example.c.id)
         wanted = wanted.limit(self.limit + 1)
         ids = connection.execute(wanted).scalars().all()
+        forget_examples(connection, ids[: self.limit])
         deletion = example.delete().where(example.c.id.in_(ids[: self.limit]))
         count = connection.execute(deletion).rowcount
         count_down(connection, self.dataset_id, count, at)
@@ -257,6 +275,11 @@ def count_down(connection: Connection, dataset_id: str, examples: int, at: datet
 
 def _one(dataset_id: str, example_id: str) -> Select[Any]:
     return _columns().where(example.c.id == example_id, example.c.datasetId == dataset_id)
+
+
+def newest_examples(dataset_id: str, wanted: ExampleFilter) -> Select[Any]:
+    """Return the question for the newest examples of a range of time, whatever else is wanted."""
+    return _newest(dataset_id, wanted, None)
 
 
 def _wanted(dataset_id: str, wanted: ExampleFilter) -> Select[Any]:

@@ -13,7 +13,12 @@ from intentloop_sink.catalogue.catalogue import Catalogue
 from intentloop_sink.catalogue.datasets import CreateDataset, DeleteDataset, RenameDataset
 from intentloop_sink.catalogue.edit import Edit
 from intentloop_sink.catalogue.erasures import RememberErased
-from intentloop_sink.catalogue.examples import BulkChange, ChangeExample, DeleteExamples
+from intentloop_sink.catalogue.examples import (
+    BulkChange,
+    ChangeExample,
+    ChangeListed,
+    DeleteExamples,
+)
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
 from intentloop_sink.catalogue.journal import Journal
@@ -26,6 +31,7 @@ KINDS: dict[str, type[Edit[Any]]] = {
         AddReport,
         BulkChange,
         ChangeExample,
+        ChangeListed,
         CreateDataset,
         DeleteDataset,
         DeleteExamples,

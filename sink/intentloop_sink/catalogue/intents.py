@@ -42,6 +42,10 @@ class Intents:
         names = sorted(seen.keys() | descriptions, key=lambda n: (-seen.get(n, never)[0], n))
         return [Intent(n, descriptions.get(n, ""), *seen.get(n, never)) for n in names]
 
+    def description(self, dataset_id: str, name: str) -> str:
+        """Return what people say about an intent; empty when nobody did."""
+        return _descriptions(self.connection, dataset_id).get(name, "")
+
     def _seen(self, dataset_id: str) -> dict[str, tuple[int, float]]:
         c = intent_hourly_stats.c
         sums = select(c.intent, func.sum(c.n), func.sum(c.confidence_sum_micros))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import sqrt
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    type_coerce,
 )
 
 from intentloop_schemas.statistics import HISTOGRAM_BINS
@@ -30,6 +32,9 @@ from intentloop_sink.tables import (
     intent_hourly_stats,
     intent_window_stats,
 )
+
+_HOUR = timedelta(hours=1)
+_ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
 
 _watermark = Table("conversation_watermark", MetaData(), Column("watermark", Instant))
 
@@ -106,6 +111,21 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """All chosen events of a stretch of time, which may hold many windows."""
+
+    start: datetime
+    confidence: Confidence
+
+
+class Choices(NamedTuple):
+    """What statistics can be narrowed to."""
+
+    channels: list[str]
+    model_versions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Batching:
     """How many records came, in how many batches."""
 
@@ -148,6 +168,32 @@ class Statistics:
         watermark = self.connection.execute(select(_watermark.c.watermark)).scalar()
         return [_window(row, watermark) for row in self._rows(found)]
 
+    def series(self, dataset_id: str, wanted: StatisticsFilter, width: timedelta) -> list[Period]:
+        """Return stretches of one width in which something happened, the oldest first.
+
+        From an hour on the width is whole hours; below it, whole windows.
+        """
+        table = intent_hourly_stats if width >= _HOUR else intent_window_stats
+        start = self._start_of(table, width).label("start")
+        found = (
+            select(start, *self._sums(table))
+            .where(table.c.dataset_id == dataset_id, *wanted.conditions(table))
+            .group_by(start)
+            .order_by(start)
+        )
+        return [Period(row[0], _confidence(row[1:])) for row in self._rows(found)]
+
+    def choices(self, dataset_id: str, since: datetime, until: datetime) -> Choices:
+        """Return the channels and model versions of a range of time."""
+        c = intent_hourly_stats.c
+        pairs = (
+            select(c.channel, c.model_version)
+            .where(c.dataset_id == dataset_id, c.window_start >= since, c.window_start < until)
+            .distinct()
+        )
+        rows = self._rows(pairs)
+        return Choices(sorted({row[0] for row in rows}), sorted({row[1] for row in rows}))
+
     def total(self, dataset_id: str, since: datetime) -> Confidence | None:
         """Return the sums of a dataset since a time, by hours; None when nothing happened."""
         table = intent_hourly_stats
@@ -185,6 +231,13 @@ class Statistics:
         ]
         bounds = [func.min(c.confidence_min_micros), func.max(c.confidence_max_micros)]
         return [*map(func.sum, sums), *bounds, *map(func.sum, self._bins(table))]
+
+    def _start_of(self, table: Table, width: timedelta) -> ColumnElement[Any]:
+        if self.connection.dialect.name == "postgresql":
+            return func.date_bin(width, table.c.window_start, _ORIGIN, type_=Instant())
+        milliseconds = width // timedelta(milliseconds=1)
+        stored = type_coerce(table.c.window_start, BigInteger)
+        return type_coerce(stored - stored % milliseconds, Instant())
 
     def _bins(self, table: Table) -> list[ColumnElement[Any]]:
         if self.connection.dialect.name == "postgresql":

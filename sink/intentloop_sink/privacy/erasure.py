@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
 from intentloop_sink.catalogue.examples import count_down
+from intentloop_sink.catalogue.forgetting import forget_examples
 from intentloop_sink.connection import session
 from intentloop_sink.privacy.change import outlast_writers, renew
 from intentloop_sink.suppression import sender_hash
@@ -18,8 +20,9 @@ _REMEMBER = text("""
 INSERT INTO erased_sender AS e (sender_hash, erased_at) VALUES (:sender_hash, :erased_at)
 ON CONFLICT (sender_hash) DO UPDATE SET erased_at = greatest(e.erased_at, excluded.erased_at)
 """)
+_FIND = text('SELECT id FROM "Example" WHERE sender = ANY(:senders)')
 _DELETE = text("""
-WITH gone AS (DELETE FROM "Example" WHERE sender = ANY(:senders) RETURNING "datasetId")
+WITH gone AS (DELETE FROM "Example" WHERE id = ANY(:ids) RETURNING "datasetId")
 SELECT "datasetId", count(*) FROM gone GROUP BY "datasetId" ORDER BY "datasetId"
 """)
 _COUNT = text("""
@@ -49,7 +52,11 @@ def erase_examples(url: str, senders: Collection[str]) -> Erased:
         at = _remember(connection, senders)
     outlast_writers(url)
     with session(url, "erase") as connection:
-        gone = _by_dataset(connection, _DELETE, senders)
+        ids = connection.execute(_FIND, {"senders": [*senders]}).scalars().all()
+        # First, as everywhere: who decides a card locks it before its examples.
+        forget_examples(connection, ids)
+        rows: Any = connection.execute(_DELETE, {"ids": list(ids)})
+        gone: dict[str, int] = dict(rows.all())
         for dataset_id, examples in gone.items():
             count_down(connection, dataset_id, examples, at)
     return Erased(gone, at)

@@ -1,0 +1,1 @@
+"""What pages show beyond plain statistics: precision, calibration, drift, rising phrases."""
