@@ -2,7 +2,7 @@
 
 Run as a process of its own, so that it shares no interpreter with what measures:
 `python -m bench.load SERVERS TOPIC RATE SECONDS`. Every event carries the time at which it was due.
-It prints how many seconds the latest event left after its time.
+It prints how many seconds after its time the broker had acknowledged the slowest event.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 import time
-from typing import Any
 
 from confluent_kafka import Producer
 
@@ -36,24 +35,40 @@ def due_at(value: bytes) -> int:
     return int(json.loads(value)["messageText"].removeprefix("due "))
 
 
-def send(producer: Any, topic: str, rate: int, seconds: float) -> float:
-    """Send `rate` events a second; return by how many seconds the latest left too late."""
-    total = round(rate * seconds)
-    begin = time.time() + _HEAD_START_SECONDS
-    worst, sent = 0.0, 0
-    while sent < total:
-        now = time.time()
-        until = min(total, int((now - begin) * rate) + 1 if now >= begin else 0)
-        for number in range(sent, until):
-            due = begin + number / rate
-            sender = number * 7919 % 20_000
-            value = _TEXT % (sender, due * 1e6, number % 40, due * 1e3, begin * 1e6, number)
-            producer.produce(topic, value.encode(), key=str(sender))
-            worst = max(worst, time.time() - due)
-        sent = max(sent, until)
-        producer.poll(0)
-        time.sleep(_TICK_SECONDS)
-    return worst
+class Load:
+    """Sends events on time, and knows the slowest acknowledgement, in seconds after its time."""
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self.slowest = 0.0
+        self._producer = producer
+        self._topic = topic
+
+    def send(self, rate: int, seconds: float) -> None:
+        """Send `rate` events a second."""
+        total = round(rate * seconds)
+        begin = time.time() + _HEAD_START_SECONDS
+        sent = 0
+        while sent < total:
+            due = max(0, int((time.time() - begin) * rate) + 1)
+            for number in range(sent, min(due, total)):
+                self._send(number, begin, begin + number / rate)
+            sent = max(sent, min(due, total))
+            self._producer.poll(0)
+            time.sleep(_TICK_SECONDS)
+        if self._producer.flush(60):
+            raise RuntimeError("Kafka did not take the load in 60 s")
+
+    def _send(self, number: int, begin: float, due: float) -> None:
+        def acknowledged(error: object, _: object) -> None:
+            if error is not None:
+                raise RuntimeError(f"Kafka refused an event of the load: {error}")
+            self.slowest = max(self.slowest, time.time() - due)
+
+        sender = number * 7919 % 20_000
+        value = _TEXT % (sender, due * 1e6, number % 40, due * 1e3, begin * 1e6, number)
+        self._producer.produce(
+            self._topic, value.encode(), key=str(sender), on_delivery=acknowledged
+        )
 
 
 def main() -> None:
@@ -67,10 +82,9 @@ def main() -> None:
             "queue.buffering.max.messages": 1_000_000,
         }
     )
-    worst = send(producer, topic, int(rate), float(seconds))
-    if producer.flush(60):
-        raise RuntimeError("Kafka did not take the load in 60 s")
-    sys.stdout.write(f"{worst:.6f}\n")
+    load = Load(producer, topic)
+    load.send(int(rate), float(seconds))
+    sys.stdout.write(f"{load.slowest:.6f}\n")
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ Events are sent by a timetable that never waits for anything (open loop), and ca
 which they were due, so a late send counts as latency: no omission is coordinated. An event is
 visible when a poller, every few milliseconds, finds its partition's row of `ingest_offset` beyond
 it: that row is committed with the event, and unlike `committed_at`, which is set before the commit,
-it cannot be seen too early. Milliseconds; "latest send" says how far the load generator itself fell
-behind.
+it cannot be seen too early. Milliseconds; "latest ack" says how long after its time the broker had
+acknowledged the slowest event: what no worker can help.
 """
 _LOG = """\
 The call alone, in µs, each scenario in a process of its own. CPU is the whole process's, logger
@@ -190,11 +190,11 @@ def _latency(folder: Path) -> str:
             line["batch_seconds"],
             f"{line['measured']:,}",
             *(f"{line[field]:,.0f}" for field in fields),
-            f"{line['worst_send']:,.0f}",
+            f"{line['worst_ack']:,.0f}",
         )
         for line in lines
     ]
-    head = ("load", "BATCH_SECONDS", "events", *fields, "latest send")
+    head = ("load", "BATCH_SECONDS", "events", *fields, "latest ack")
     return "\n".join(
         [
             "## From the event to visible in Postgres\n",
