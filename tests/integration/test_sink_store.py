@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from math import floor
 from typing import Any
@@ -16,7 +15,7 @@ from intentloop_schemas import Batch, ClosedBy, DeadLetterReason, Entry, Source
 from intentloop_sink import OutOfTurn, PostgresSink, Refused, Stored, without
 from intentloop_sink.queries import queries
 from support import tables
-from support.batches import NOON, PARTITION, batch, entry, partition, tens, traffic
+from support.batches import NOON, PARTITION, batch, entry, fates, partition, tens, traffic
 
 MakeSink = Callable[..., PostgresSink]
 
@@ -27,12 +26,6 @@ def store(sink: PostgresSink, *batches: Batch) -> Any:
 
 def stored(sink: PostgresSink, *batches: Batch) -> Stored:
     return fates(store(sink, *batches))
-
-
-def fates(outcome: Any) -> Stored:
-    """Return what became of the records, without what is counted for metrics."""
-    assert isinstance(outcome, Stored), outcome
-    return replace(outcome, flagged=0, batches=0)
 
 
 def contents(url: str) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from intentloop_schemas import (
@@ -17,6 +17,7 @@ from intentloop_schemas import (
     event_identity,
     example_id,
 )
+from intentloop_sink import Stored
 
 NOON = 1_700_000_000_000
 PARTITION = TopicPartition("conversations", "topic-1", 0)
@@ -97,3 +98,9 @@ def traffic(offsets: Iterable[int], seed: int = 0) -> list[Entry]:
         )
         for offset in offsets
     ]
+
+
+def fates(outcome: object) -> Stored:
+    """Return what became of records that were stored, without what is counted for metrics."""
+    assert isinstance(outcome, Stored), outcome
+    return replace(outcome, flagged=0, batches=0)
