@@ -31,13 +31,13 @@ from sqlalchemy import (
     text,
 )
 
-from intentloop_schemas import Batch, Entry
+from intentloop_schemas import Batch, Entry, TopicPartition
 from intentloop_schemas.statistics import HISTOGRAM_BINS, HOUR_SECONDS
 from intentloop_sink.content import Content
 from intentloop_sink.encoding import alternatives_json, tags
 from intentloop_sink.naming import dataset_name
-from intentloop_sink.spool.format import decode
-from intentloop_sink.spool.segments import Piece, pieces
+from intentloop_sink.spool.format import Header, decode
+from intentloop_sink.spool.segments import Extent, Piece, pieces
 from intentloop_sink.spool.spool import segment_paths
 from intentloop_sink.suppression import SuppressionList
 from intentloop_sink.tables import (
@@ -129,12 +129,18 @@ class FileIndex:
         self._folder = folder
         self._writers = writers
         self._loaded: dict[str, int] = {}
+        self._extents: dict[TopicPartition, Extent] = {}
         self.engine = _database(window_seconds)
 
     @property
     def loaded(self) -> Mapping[str, int]:
         """How many bytes of each file are in the index."""
         return self._loaded
+
+    @property
+    def extents(self) -> Mapping[TopicPartition, Extent]:
+        """What the files hold, or held, of each partition."""
+        return self._extents
 
     def load(self, up_to: Mapping[str, int] | None = None) -> None:
         """Read on in all files, or, if given, no further than `up_to` in each."""
@@ -205,6 +211,8 @@ class FileIndex:
                 batch = _batch(piece)
                 if batch is not None:
                     _insert(connection, batch, name)
+                    line = Header.of(batch)
+                    self._extents.setdefault(line.partition, Extent()).count(line)
         except FileNotFoundError:
             log.debug("%s is stored meanwhile", path)
 
