@@ -24,9 +24,9 @@ from sqlalchemy import (
     StaticPool,
     Table,
     Text,
+    bindparam,
     create_engine,
     func,
-    literal,
     select,
     text,
 )
@@ -111,6 +111,17 @@ _INSERT = (
     f"INSERT OR IGNORE INTO {_example.name} ("  # noqa: S608 - names of our own
     + ", ".join(f'"{name}"' for name in _COLUMNS)
     + f") VALUES ({', '.join('?' * len(_COLUMNS))})"
+)
+
+# Built once: for each line anew they would cost more than what they do.
+_ADD_BATCH = _batches.insert()
+_ADD_DATASET = dataset.insert()
+_TOUCH = (
+    dataset.update()
+    .where(dataset.c.id == bindparam("touched"))
+    .values(
+        updated_at=func.max(dataset.c.updated_at, bindparam("at", type_=dataset.c.updated_at.type))
+    )
 )
 
 log = logging.getLogger(__name__)
@@ -261,7 +272,7 @@ def _insert(connection: Connection, batch: Batch, file: str) -> None:
     at = datetime.fromtimestamp(batch.opened_at / 1000, UTC)
     rows = [_row(entry, file) for entry in batch.entries]
     stored = connection.exec_driver_sql(_INSERT, rows).rowcount if rows else 0
-    connection.execute(_batches.insert().values(_range(batch, stored, file, at)))
+    connection.execute(_ADD_BATCH, _range(batch, stored, file, at))
     for dataset_id in sorted({entry.event.dataset_id for entry in batch.entries}):
         _touch(connection, dataset_id, at)
 
@@ -291,11 +302,9 @@ def _range(batch: Batch, stored: int, file: str, at: datetime) -> dict[str, Any]
 
 def _touch(connection: Connection, dataset_id: str, at: datetime) -> None:
     """Create a dataset on first use, and note when something came for it."""
-    later = func.max(dataset.c.updated_at, literal(at, dataset.c.updated_at.type))
-    change = dataset.update().where(dataset.c.id == dataset_id).values(updated_at=later)
-    if not connection.execute(change).rowcount:
+    if not connection.execute(_TOUCH, {"touched": dataset_id, "at": at}).rowcount:
         new = {"id": dataset_id, "name": dataset_name(dataset_id), "type": "nlu"}
-        connection.execute(dataset.insert().values(**new, created_at=at, updated_at=at))
+        connection.execute(_ADD_DATASET, {**new, "created_at": at, "updated_at": at})
 
 
 def _row(entry: Entry, file: str) -> tuple[Any, ...]:
