@@ -81,6 +81,13 @@ def test_doctor_says_what_is_wrong_and_what_to_do() -> None:
     assert "check DATABASE_URL" in findings
 
 
+def test_doctor_says_that_files_are_the_store_without_a_database() -> None:
+    findings = " ".join(run("doctor").stdout.replace("│", "").split())
+
+    assert "well database DATABASE_URL is not set: everything is kept in JSON files" in findings
+    assert "wrong broker" in findings
+
+
 def test_settings_show_what_is_in_force_and_no_secret() -> None:
     result = run(
         "settings",
