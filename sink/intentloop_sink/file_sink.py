@@ -100,8 +100,8 @@ def _positions(index: FileIndex, batches: Sequence[Batch]) -> dict[TopicPartitio
     for batch in batches:
         if batch.partition not in positions:
             extent = index.extents.get(batch.partition)
-            run = extent.run_from(batch.first_position) if extent else None
-            positions[batch.partition] = run.next_position if run else batch.first_position
+            first = batch.first_position
+            positions[batch.partition] = extent.reach(first) if extent else first
     return positions
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from intentloop_schemas import DeadLetterReason
 from intentloop_sink import OffsetLine, Outcome, OutOfTurn, Refused, Stored
-from intentloop_sink.catalogue import FileCatalogue, FileFollower
+from intentloop_sink.catalogue import FileCatalogue, FileFollower, FileReader
 from intentloop_sink.catalogue.erasures import RememberErased
 from intentloop_sink.file_sink import FileSink
 from intentloop_sink.spool import Spool
@@ -81,6 +81,26 @@ def test_an_overlap_that_nobody_can_cut_is_read_again(open_sink: OpenSink) -> No
     outcome = store(sink, 5, 12, next_position=13, rejected=1)
 
     assert outcome == OutOfTurn(PARTITION, 10)
+
+
+def test_what_two_workers_stored_at_once_counts_once(open_sink: OpenSink, tmp_path: Path) -> None:
+    log = [entry(offset) for offset in range(10)]
+    for writer, batches in {
+        "one": [batch(log)],
+        "same": [batch(log)],
+        "more": [batch([*log, entry(10)]), batch([entry(11)])],
+        "uncut": [batch([*log[5:], *map(entry, range(10, 13))], rejected=1)],
+    }.items():
+        with Spool(tmp_path, writer) as spool:
+            spool.append(batches)
+
+    assert position(open_sink()) == 13
+    reader = FileReader(tmp_path, window_seconds=30)
+    with reader.reading() as catalogue:
+        totals = catalogue.pipeline.totals()
+        assert catalogue.datasets.all()[0].size == 13
+    reader.close()
+    assert totals.stored == 13
 
 
 def test_a_gap_is_read_again_as_long_as_kafka_has_it(open_sink: OpenSink) -> None:

@@ -34,8 +34,10 @@ from sqlalchemy import (
 from intentloop_schemas import Batch, Entry, TopicPartition
 from intentloop_schemas.statistics import HISTOGRAM_BINS, HOUR_SECONDS
 from intentloop_sink.content import Content
+from intentloop_sink.cuts import fence
 from intentloop_sink.encoding import alternatives_json, tags
 from intentloop_sink.naming import dataset_name
+from intentloop_sink.outcome import OutOfTurn
 from intentloop_sink.spool.format import Header, decode
 from intentloop_sink.spool.segments import Extent, Piece, pieces
 from intentloop_sink.spool.spool import segment_paths
@@ -65,8 +67,8 @@ Index("Example_file", _example.c.file)
 _batches = Table(
     conversation_batch.name,
     _metadata,
-    *(column._copy(primary_key=False) for column in conversation_batch.columns),
-    Column("file", Text, nullable=False),
+    *(column._copy() for column in conversation_batch.columns),
+    Column("file", Text, nullable=False, primary_key=True),
 )
 for _table in (dataset, intent, logger_report, erased_sender, suppression):
     _table.to_metadata(_metadata)
@@ -114,7 +116,7 @@ _INSERT = (
 )
 
 # Built once: for each line anew they would cost more than what they do.
-_ADD_BATCH = _batches.insert()
+_ADD_BATCH = _batches.insert().prefix_with("OR REPLACE")
 _ADD_DATASET = dataset.insert()
 _TOUCH = (
     dataset.update()
@@ -221,11 +223,18 @@ class FileIndex:
                 self._loaded[name] = piece.offset + len(piece.raw)
                 batch = _batch(piece)
                 if batch is not None:
-                    _insert(connection, batch, name)
-                    line = Header.of(batch)
-                    self._extents.setdefault(line.partition, Extent()).count(line)
+                    self._insert(connection, batch, name)
         except FileNotFoundError:
             log.debug("%s is stored meanwhile", path)
+
+    def _insert(self, connection: Connection, batch: Batch, name: str) -> None:
+        """Take in what no other line had: two writers may have stored the same positions."""
+        extent = self._extents.setdefault(batch.partition, Extent())
+        new = fence([batch], {batch.partition: extent.reach(batch.first_position)})
+        extent.count(Header.of(batch))
+        # What nobody can cut is taken whole; its examples are known by their ids.
+        for part in [batch] if isinstance(new, OutOfTurn) else new:
+            _insert(connection, part, name)
 
     def _forget(self, connection: Connection, names: Collection[str]) -> None:
         """Files that are gone have gone into the database."""

@@ -56,6 +56,11 @@ class Extent:
         held = (run for run in self.runs if run.first_position <= position <= run.next_position)
         return next(held, None)
 
+    def reach(self, position: int) -> int:
+        """Return up to where there is everything from a position on."""
+        run = self.run_from(position)
+        return run.next_position if run else position
+
     def count(self, line: Header) -> None:
         """Add a line."""
         run = Run(line.first_position, line.next_position, line.highest_timestamp)
