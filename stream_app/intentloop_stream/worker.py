@@ -35,6 +35,7 @@ from intentloop_stream.stall import Standing
 from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.telemetry import Telemetry
 from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
+from intentloop_stream.transport import TableManager
 from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
@@ -275,6 +276,7 @@ def create_app(configuration: Configuration) -> IntentloopApp:
     app = IntentloopApp(
         configuration.group,
         Worker=Worker,
+        TableManager=TableManager,
         broker=broker_urls(configuration.kafka),
         broker_credentials=credentials(configuration.kafka),
         autodiscover=False,
