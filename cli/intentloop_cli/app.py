@@ -57,14 +57,17 @@ Folder = Annotated[Path, typer.Option(help="Where the local parts keep their dat
 def worker(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
-    """Read conversations from Kafka and store them in Postgres until SIGTERM or Ctrl-C."""
+    """Read conversations from Kafka and store them until SIGTERM or Ctrl-C.
+
+    In Postgres, or in JSON files without DATABASE_URL.
+    """
     from intentloop_stream.configuration import Configuration
     from intentloop_stream.logs import configure_logs
     from intentloop_stream.worker import run_worker
 
     configuration = Configuration(
         kafka_settings(),
-        database_settings(),
+        read(DatabaseSettings),
         read(WorkerSettings),
         read(SpoolSettings),
         pii_settings(),

@@ -46,8 +46,9 @@ def examine(
     if findings[-1].well:
         findings.append(_topics(kafka, worker.topic))
     findings += _database(database)
-    if all(finding.well for finding in findings):
-        findings.append(_lag(kafka, database, worker.topic))
+    url = database.database_url
+    if url is not None and all(finding.well for finding in findings):
+        findings.append(_lag(kafka, url.get_secret_value(), worker.topic))
     return findings
 
 
@@ -85,7 +86,8 @@ def _topics(kafka: KafkaSettings, topic: str) -> Finding:
 
 def _database(database: DatabaseSettings) -> Iterator[Finding]:
     if database.database_url is None:
-        yield Finding("database", well=False, says="DATABASE_URL is not set")
+        says = "DATABASE_URL is not set: everything is kept in JSON files under FALLBACK_DIR"
+        yield Finding("database", well=True, says=says)
         return
     url = database.required_url()
     try:
@@ -111,8 +113,8 @@ def _clock(skew: float) -> Finding:
     return Finding("clock", well=False, says=says)
 
 
-def _lag(kafka: KafkaSettings, database: DatabaseSettings, topic: str) -> Finding:
-    waiting = lag(kafka, database.required_url(), topic)
+def _lag(kafka: KafkaSettings, url: str, topic: str) -> Finding:
+    waiting = lag(kafka, url, topic)
     total = sum(waiting.values())
     says = f"{total} records wait to be stored, by partition {waiting}"
     if total > MAX_LAG:

@@ -19,7 +19,7 @@ from intentloop_schemas import (
 from intentloop_schemas.statistics import HOUR_SECONDS, roll_up
 from intentloop_sink.content import Content
 from intentloop_sink.encoding import LineEncoder
-from intentloop_sink.outcome import Refusal
+from intentloop_sink.outcome import Refusal, Stored
 
 Windows = dict[WindowKey, WindowStatistics]
 
@@ -96,6 +96,25 @@ def settle(prepared: Prepared, known: Mapping[str, Content]) -> Prepared:
     settled.windows = fold_windows(settled.fresh.values(), settled.window_seconds)
     settled.hours = _hours(settled)
     return settled
+
+
+def stored(settled: Prepared, next_positions: Mapping[TopicPartition, int], fenced: int) -> Stored:
+    """Return what a group came to that is stored as settled."""
+    return Stored(
+        next_positions,
+        stored=sum(row.stored for row in settled.ranges),
+        duplicates=sum(row.duplicates for row in settled.ranges),
+        rejected=sum(row.rejected for row in settled.ranges),
+        suppressed=sum(row.suppressed for row in settled.ranges),
+        flagged=sum(row.flagged for row in settled.ranges),
+        batches=sum(row.batches for row in settled.ranges),
+        fenced=fenced,
+    )
+
+
+def records(batches: Iterable[Batch]) -> int:
+    """Return how many records batches account for."""
+    return sum(len(batch.entries) + batch.rejected for batch in batches)
 
 
 def _settle_batch(batch: Batch, known: Mapping[str, Content], settled: Prepared) -> None:

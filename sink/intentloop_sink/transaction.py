@@ -24,7 +24,7 @@ from intentloop_sink.cuts import fence
 from intentloop_sink.encoding import LineEncoder, array_literal
 from intentloop_sink.naming import dataset_name
 from intentloop_sink.outcome import OutOfTurn, Refused, Stored
-from intentloop_sink.prepared import Prepared, prepare, settle
+from intentloop_sink.prepared import Prepared, prepare, records, settle, stored
 from intentloop_sink.recovery import divide, losses_below, shrink
 from intentloop_sink.statements import Statement
 from intentloop_sink.suppression import Suppression
@@ -88,7 +88,7 @@ class Transaction:
             kept = fence(rest, positions)
             if isinstance(kept, OutOfTurn):
                 return kept
-            fenced = _records(rest) - _records(kept)
+            fenced = records(rest) - records(kept)
             self.suppression.refresh(cursor, version)
             prepared = self._cut(prepared, self.suppression.apply([*recovered, *kept]))
             if careful or prepared.conflicts:
@@ -97,7 +97,7 @@ class Transaction:
                 return Refused(tuple(prepared.conflicts))
             if prepared.batches:
                 self._write(cursor, prepared, kept, shrink(losses, recovered))
-            return _stored(prepared, {**positions, **_ends(kept)}, fenced)
+            return stored(prepared, {**positions, **_ends(kept)}, fenced)
 
     def _lock(self, cursor: Cursor, batches: Sequence[Batch]) -> Begun:
         """Begin, and lock the group's partitions."""
@@ -183,10 +183,6 @@ def send(cursor: Cursor, parts: Sequence[Statement]) -> None:
     cursor.execute("".join(part.sql for part in parts), parameters)
 
 
-def _records(batches: Sequence[Batch]) -> int:
-    return sum(len(batch.entries) + batch.rejected for batch in batches)
-
-
 def _dataset_sizes(prepared: Prepared) -> Counter[str]:
     sizes: Counter[str] = Counter()
     for key, statistics in prepared.windows.items():
@@ -237,16 +233,3 @@ def _advance(batches: Sequence[Batch], writer: str) -> Statement:
 
 def _ends(batches: Sequence[Batch]) -> dict[TopicPartition, int]:
     return {batch.partition: batch.next_position for batch in batches}
-
-
-def _stored(prepared: Prepared, positions: dict[TopicPartition, int], fenced: int) -> Stored:
-    return Stored(
-        next_positions=positions,
-        stored=sum(row.stored for row in prepared.ranges),
-        duplicates=sum(row.duplicates for row in prepared.ranges),
-        rejected=sum(row.rejected for row in prepared.ranges),
-        suppressed=sum(row.suppressed for row in prepared.ranges),
-        flagged=sum(row.flagged for row in prepared.ranges),
-        batches=sum(row.batches for row in prepared.ranges),
-        fenced=fenced,
-    )

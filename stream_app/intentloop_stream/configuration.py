@@ -33,6 +33,12 @@ class Configuration:
         """Names this process to the database, and its folder in the fallback."""
         return self.worker.instance_id or uuid.uuid4().hex[:12]
 
+    @property
+    def group(self) -> str:
+        """The consumer group: workers that store in files share no partition with the others."""
+        group = self.worker.group
+        return group if self.database.database_url else f"{group}-files"
+
     @cached_property
     def failpoint(self) -> Failpoint:
         """What a test lets happen at a named moment; nothing otherwise."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeAlias, TypeVar, assert_never
 
 import structlog
 
@@ -28,7 +28,8 @@ from intentloop_sink import (
     Unavailable,
     without,
 )
-from intentloop_sink.spool import Replayer, Spool, SpoolError, replay_all
+from intentloop_sink.file_sink import FileSink
+from intentloop_sink.spool import Extent, Replayer, Spool, SpoolError, replay_all
 from intentloop_stream.dead_letters import refused_letter
 from intentloop_stream.storm import StormWatch
 from intentloop_stream.surroundings import Surroundings
@@ -53,6 +54,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 Publish = Callable[[Sequence[DeadLetter]], Coroutine[Any, Any, None]]
+Sink: TypeAlias = PostgresSink | FileSink
+"""The store: a database, or files where there is none."""
 
 
 class GroupCommit:
@@ -63,7 +66,7 @@ class GroupCommit:
     Args:
         sink: the store.
         spool: takes what the store cannot. A partition that waits there goes through it, in order,
-            until it is empty again.
+            until it is empty again. None where files are the store.
         publish: must not return before the dead letters are safe.
         on_stored: told up to where partitions are safe, in the store or in the spool.
         on_out_of_turn: called when the store stands elsewhere than this worker thought.
@@ -73,8 +76,8 @@ class GroupCommit:
 
     def __init__(
         self,
-        sink: PostgresSink,
-        spool: Spool,
+        sink: Sink,
+        spool: Spool | None,
         *,
         publish: Publish,
         on_stored: Callable[[Mapping[TopicPartition, int]], None],
@@ -128,7 +131,7 @@ class GroupCommit:
         A partition that neither knows begins at its `earliest` offset in Kafka.
         """
         self._origins.update(earliest)
-        lines = await self._insist(partial(self._sink.lines, list(earliest)))
+        lines = await self._insist(partial(self._sink.lines, earliest))
         return {
             partition: self._behind_spool(partition, lines.get(partition) or OffsetLine(offset, 0))
             for partition, offset in earliest.items()
@@ -141,7 +144,8 @@ class GroupCommit:
     async def run(self) -> None:
         """Store what comes and replay what was spooled, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._replay())
+            if self._spool is not None and isinstance(self._sink, PostgresSink):
+                tasks.create_task(self._replay(self._spool, self._sink))
             while True:
                 await self._until(self._worth_a_transaction)
                 batches = self._take_group()
@@ -152,9 +156,13 @@ class GroupCommit:
                 self._storing = True
                 tasks.create_task(self._commit(batches, prepared))
 
+    @property
+    def _pending(self) -> Mapping[TopicPartition, Extent]:
+        return self._spool.pending if self._spool is not None else {}
+
     def _behind_spool(self, partition: TopicPartition, line: OffsetLine) -> OffsetLine:
         """Go on behind what waits in the spool, if that goes on where the store stands."""
-        extent = self._spool.pending.get(partition)
+        extent = self._pending.get(partition)
         run = extent.run_from(line.next_position) if extent else None
         return OffsetLine(run.next_position, run.highest_timestamp) if run else line
 
@@ -190,7 +198,7 @@ class GroupCommit:
 
     async def _attempt(self, batches: list[Batch], prepared: Prepared, attempt: int) -> list[Batch]:
         """Try once; return what is left, the same list when nothing has changed."""
-        if any(batch.partition in self._spool.pending for batch in batches):
+        if any(batch.partition in self._pending for batch in batches):
             return await self._spool_behind(batches)
         began = time.monotonic()
         outcome = await self._in_store_thread(partial(self._sink.store, prepared))
@@ -223,13 +231,15 @@ class GroupCommit:
 
     async def _spool_behind(self, batches: list[Batch]) -> list[Batch]:
         """Send partitions that wait in the spool after what waits there; return the others."""
-        pending = set(self._spool.pending)
+        pending = set(self._pending)
         behind = [batch for batch in batches if batch.partition in pending]
         ahead = [batch for batch in batches if batch.partition not in pending]
         return ahead if await self._spool_all(behind) else batches
 
     async def _spool_all(self, batches: list[Batch]) -> bool:
         """Spool batches, which makes them safe; tell whether that worked."""
+        if self._spool is None:
+            return False
         try:
             await self._in_store_thread(partial(self._spool.append, batches))
         except SpoolError as error:
@@ -242,29 +252,29 @@ class GroupCommit:
         await self._notify()
         return True
 
-    async def _replay(self) -> None:
+    async def _replay(self, spool: Spool, sink: PostgresSink) -> None:
         """Bring what was spooled into the store, group by group, as soon as it is back."""
         publish = _from_thread(self._publish)
         replayer = Replayer(
-            self._spool,
-            self._sink,
+            spool,
+            sink,
             publish=publish,
             origins=self._origins,
             failpoint=self._failpoint,
         )
         waiting: dict[TopicPartition, int] = {}
         while True:
-            await self._until(lambda: not self._spool.is_empty)
+            await self._until(lambda: not spool.is_empty)
             step = await self._in_store_thread(replayer.step)
             if step.is_over and step.waiting and waiting != step.waiting:
                 # What comes before is not in this spool: Kafka may still have it.
                 waiting = dict(step.waiting)
                 await self._on_out_of_turn()
             if step.error or step.is_over:
-                log.info("replay_waits", error=step.error, waiting=self._spool.events)
+                log.info("replay_waits", error=step.error, waiting=spool.events)
                 await asyncio.sleep(_REPLAY_PAUSE_SECONDS)
             else:
-                log.info("replayed", stored=step.stored, waiting=self._spool.events)
+                log.info("replayed", stored=step.stored, waiting=spool.events)
 
     async def _insist(self, call: Callable[[], T | Unavailable]) -> T:
         attempt = 0

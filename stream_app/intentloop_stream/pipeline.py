@@ -15,10 +15,10 @@ import structlog
 
 from intentloop_schemas import Batch, Record, ReviewRule, TopicPartition
 from intentloop_schemas.senders import senders_of
-from intentloop_sink import OffsetLine, PostgresSink
+from intentloop_sink import OffsetLine
 from intentloop_sink.spool import Spool
 from intentloop_stream.dead_letters import rejected_letter
-from intentloop_stream.group_commit import GroupCommit, Publish
+from intentloop_stream.group_commit import GroupCommit, Publish, Sink
 from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
 from intentloop_stream.processing.batching import Item
 from intentloop_stream.settings import WorkerSettings
@@ -55,7 +55,7 @@ class Pipeline:
 
     Args:
         sink: the store.
-        spool: holds what the store cannot take.
+        spool: holds what the store cannot take; None where files are the store.
         settings: the review rule's threshold, batches and windows.
         publish: must not return before the dead letters are safe.
         reposition: must lead to `assign` and a seek.
@@ -65,8 +65,8 @@ class Pipeline:
 
     def __init__(
         self,
-        sink: PostgresSink,
-        spool: Spool,
+        sink: Sink,
+        spool: Spool | None,
         settings: WorkerSettings,
         *,
         publish: Publish,

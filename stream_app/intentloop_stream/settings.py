@@ -33,7 +33,7 @@ class WorkerSettings(BaseSettings):
     topic: str = Field(CONVERSATIONS_TOPIC, alias="INTENTLOOP_TOPIC")
     """Topic with the conversation events; its dead letters go to the same name with `.dlq`."""
     group: str = Field(DEFAULT_GROUP, alias="INTENTLOOP_GROUP")
-    """Consumer group shared by all workers."""
+    """Consumer group shared by all workers; without `DATABASE_URL` it ends in `-files`."""
     instance_id: str | None = Field(None, alias="INTENTLOOP_INSTANCE_ID")
     """Name a supervised worker keeps over restarts: a quick restart then moves no partition."""
     confidence_threshold: float = Field(

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import KafkaError
+from faust import tables
+from faust.tables.recovery import Recovery as FaustRecovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -179,6 +181,27 @@ class Consumer(driver.Consumer):
         acknowledged.clear()
         self._acked_index[tp].clear()
         return highest + 1
+
+
+class Recovery(FaustRecovery):
+    """What leads from an assignment to reading on."""
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:  # noqa: ARG002 - Faust's
+        """Wait for positions as long as the store needs; Faust would give up and read no more."""
+        await super()._wait(coro)
+
+
+class TableManager(tables.TableManager):
+    """Faust's, with that recovery; there are no tables."""
+
+    _recovery: FaustRecovery | None = None
+
+    @property
+    def recovery(self) -> FaustRecovery:
+        """What leads from an assignment to reading on."""
+        if self._recovery is None:
+            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
 
 class Transport(driver.Transport):

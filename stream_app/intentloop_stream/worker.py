@@ -6,7 +6,7 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import TopicPartition
 from intentloop_sink import DatabaseUnavailableError, PostgresSink, SchemaError
+from intentloop_sink.catalogue import FileFollower
+from intentloop_sink.file_sink import FileSink
 from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream import dead_letters
 from intentloop_stream.backpressure import Backpressure
@@ -25,7 +27,7 @@ from intentloop_stream.broker import broker_urls, credentials
 from intentloop_stream.collection import collect_seldom
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.ending import FAILURE, EndWorkerError
-from intentloop_stream.group_commit import adopt_orphans, back_off
+from intentloop_stream.group_commit import Sink, adopt_orphans, back_off
 from intentloop_stream.metrics import Metrics
 from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.quarantine import QUARANTINE, Quarantine
@@ -33,6 +35,7 @@ from intentloop_stream.stall import Standing
 from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.telemetry import Telemetry
 from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
+from intentloop_stream.transport import TableManager
 from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
@@ -49,7 +52,8 @@ class IntentloopApp(faust.App):
     """A Faust app around a pipeline: it reads on where the store stands, and stops when stored."""
 
     configuration: Configuration
-    sink: PostgresSink
+    database: PostgresSink | None = None
+    """The store; without one files are."""
     pipeline: Pipeline | None = None
     failure: Exception | None = None
     """Why the worker ends, when it is not because somebody told it to."""
@@ -70,7 +74,8 @@ class IntentloopApp(faust.App):
         try:
             await self._start_telemetry()
             await self._check_broker()
-            await self._check_schema()
+            if self.database is not None:
+                await self._check_schema(self.database)
             self._start_pipeline()
         except (SchemaError, SpoolError, EndWorkerError) as error:
             await self._end(error)
@@ -170,12 +175,14 @@ class IntentloopApp(faust.App):
             failpoint=self.configuration.failpoint,
         )
         self.metrics.lag(self.lag)
-        self.metrics.gauge("spooled_events", "Events waiting in files.", lambda: spool.events)
+        sink, fallback = self._store(spool)
+        waiting: Callable[[], int] = lambda: fallback.events if fallback else 0  # noqa: E731
+        self.metrics.gauge("spooled_events", "Events waiting in files.", waiting)
         quarantine = Quarantine(configured.folder / QUARANTINE)
         publish = partial(dead_letters.publish, self, quarantine, self.backpressure)
         self.pipeline = Pipeline(
-            self.sink,
-            spool,
+            sink,
+            fallback,
             worker,
             publish=publish,
             reposition=self.consumer.perform_seek,
@@ -189,11 +196,21 @@ class IntentloopApp(faust.App):
             ),
         )
         self.add_future(self._run(self.pipeline.run()))
-        self.add_future(adopt_orphans(configured.folder, self.sink, publish))
+        if self.database is not None:
+            self.add_future(adopt_orphans(configured.folder, self.database, publish))
         if worker.stall_seconds:
             ends = partial(log_ends, quiet_admin(self.configuration.kafka))
             self.watchdog = Watchdog(worker.stall_seconds, self.standings, ends, self.backpressure)
             self.watchdog.start()
+
+    def _store(self, spool: Spool) -> tuple[Sink, Spool | None]:
+        """Return where conversations go, and where while that is away."""
+        if self.database is not None:
+            return self.database, spool
+        folder, window_seconds = spool.folder.parent, self.configuration.worker.window_seconds
+        log.warning("json_mode", reason="DATABASE_URL is not set", folder=str(folder))
+        files = FileFollower(folder, window_seconds=window_seconds)
+        return FileSink(spool, files, window_seconds=window_seconds), None
 
     async def _run(self, work: Awaitable[None]) -> None:
         try:
@@ -225,11 +242,11 @@ class IntentloopApp(faust.App):
         except KafkaException as error:
             raise EndWorkerError(error.args[0].str()) from error
 
-    async def _check_schema(self) -> None:
+    async def _check_schema(self, database: PostgresSink) -> None:
         attempt = 0
         while True:
             try:
-                return await asyncio.to_thread(self.sink.check_schema)
+                return await asyncio.to_thread(database.check_schema)
             except DatabaseUnavailableError as error:
                 attempt += 1
                 log.warning("store_failed", error=str(error), attempt=attempt)
@@ -257,8 +274,9 @@ def create_app(configuration: Configuration) -> IntentloopApp:
     """Build the app; connects to nothing. Raises ValueError when a needed variable is not set."""
     worker = configuration.worker
     app = IntentloopApp(
-        worker.group,
+        configuration.group,
         Worker=Worker,
+        TableManager=TableManager,
         broker=broker_urls(configuration.kafka),
         broker_credentials=credentials(configuration.kafka),
         autodiscover=False,
@@ -287,12 +305,14 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         worker_redirect_stdouts=False,
     )
     app.configuration = configuration
-    app.sink = PostgresSink(
-        configuration.database.required_url(),
-        window_seconds=worker.window_seconds,
-        writer=configuration.writer,
-        failpoint=configuration.failpoint,
-    )
+    url = configuration.database.database_url
+    if url is not None:
+        app.database = PostgresSink(
+            url.get_secret_value(),
+            window_seconds=worker.window_seconds,
+            writer=configuration.writer,
+            failpoint=configuration.failpoint,
+        )
     app.agent(app.topic(worker.topic, value_serializer="raw"), name="conversations")(app.consume)
     return app
 

@@ -12,7 +12,7 @@ from intentloop_devstack import PostgresServer
 from support import tables
 from support.harm import die, freeze, restart
 from support.proxy import Proxy
-from support.scene import SUPERVISED, Scene, end_sessions
+from support.scene import SUPERVISED, Scene, database_away, end_sessions
 
 pytestmark = pytest.mark.fault
 HALF_OPEN_SECONDS = 15.0
@@ -160,3 +160,24 @@ def test_half_open_connection_to_the_database(road: Proxy, scene: Scene) -> None
     scene.recovers()
     scene.ends_well()
     assert worker.process.poll() is None
+
+
+@pytest.mark.slow_fault
+def test_partitions_move_while_the_database_is_away_for_longer_than_faust_waits(
+    scene: Scene,
+) -> None:
+    leaves = scene.start_worker()
+    scene.begins(leaves)
+    stays = scene.start_worker()
+    scene.begins(stays)
+    scene.traffic()
+    scene.flows()
+
+    with database_away(scene.url):
+        scene.starts_spooling()
+        assert leaves.stop() == 0
+        scene.lasts(10)
+
+    scene.eventually(lambda: not any(scene.segments()), 90, "all that waited is stored")
+    scene.flows()
+    scene.ends_well()

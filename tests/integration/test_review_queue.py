@@ -17,10 +17,12 @@ from intentloop_sink.catalogue import (
     ChangeExample,
     DeleteDataset,
     DeleteExamples,
+    Edit,
     ExampleChange,
     PostgresCatalogue,
 )
 from intentloop_sink.catalogue.filters import ExampleFilter
+from intentloop_sink.connection import session
 from intentloop_sink.privacy import erase_examples
 from intentloop_sink.review import (
     Card,
@@ -396,6 +398,35 @@ def test_no_card_outlives_its_last_message(desk: Desk) -> None:
     assert tables.query(desk.url, "SELECT text, copies FROM review_card") == [("Mine", 1)]
     desk.catalogue.apply(DeleteDataset(id=DATASET))
     assert texts(desk) == []
+
+
+@pytest.mark.parametrize("audited", [False, True])
+@pytest.mark.parametrize(
+    "deletion", [DeleteExamples(dataset_id=DATASET), DeleteDataset(id=DATASET)]
+)
+def test_no_card_that_is_being_made_outlives_what_is_deleted_meanwhile(
+    desk: Desk, deletion: Edit[Any], audited: bool, eventually: Any
+) -> None:
+    yesterday = round((NOW - timedelta(days=1)).timestamp() * 1000)
+    confidence = 0.99 if audited else 0.4
+    message = entry(0, confidence=confidence, timestamp=yesterday)
+    desk.sink.store(desk.sink.prepare([batch([message])]))
+    making: Edit[Any] = DrawAudit() if audited else TendQueue()
+
+    with ThreadPoolExecutor(1) as pool:
+        with session(desk.url, "test") as connection:
+            making.run(connection, NOW)
+            deleting = pool.submit(desk.catalogue.apply, deletion)
+            eventually(lambda: deleting.done() or tables.query(desk.url, WAITING), 20)
+        deleting.result(20)
+
+    assert desk.examples() == []
+    assert texts(desk) == []
+
+
+WAITING = """
+SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 def test_no_card_keeps_the_words_of_an_erased_sender(desk: Desk) -> None:

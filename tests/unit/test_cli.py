@@ -36,11 +36,8 @@ def test_without_a_broker_a_command_ends_with_status_2_and_names_the_variable(
     assert "KAFKA_BOOTSTRAP_SERVERS is not set" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["worker", "migrate"])
-def test_without_a_database_a_command_ends_with_status_2_and_names_the_variable(
-    command: str,
-) -> None:
-    result = run(command, KAFKA_BOOTSTRAP_SERVERS=NOBODY)
+def test_without_a_database_a_command_ends_with_status_2_and_names_the_variable() -> None:
+    result = run("migrate")
 
     assert result.exit_code == 2
     assert "DATABASE_URL is not set" in result.stderr
@@ -82,6 +79,13 @@ def test_doctor_says_what_is_wrong_and_what_to_do() -> None:
     findings = " ".join(result.stdout.replace("│", "").split())
     assert "check KAFKA_BOOTSTRAP_SERVERS" in findings
     assert "check DATABASE_URL" in findings
+
+
+def test_doctor_says_that_files_are_the_store_without_a_database() -> None:
+    findings = " ".join(run("doctor").stdout.replace("│", "").split())
+
+    assert "well database DATABASE_URL is not set: everything is kept in JSON files" in findings
+    assert "wrong broker" in findings
 
 
 def test_settings_show_what_is_in_force_and_no_secret() -> None:

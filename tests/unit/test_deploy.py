@@ -31,7 +31,9 @@ def named(manifest: dict[str, Any]) -> str:
 
 def containers() -> Iterator[dict[str, Any]]:
     for manifest in manifests():
-        pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
+        spec = manifest.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        pod = spec.get("template", {}).get("spec", {})
         yield from (*pod.get("initContainers", []), *pod.get("containers", []))
 
 
@@ -69,6 +71,13 @@ def test_every_container_runs_a_command_without_any_right_it_does_not_need(
     assert container["image"] == KUSTOMIZATION["images"][0]["name"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["resources"]["limits"]["memory"]
+
+
+def test_what_is_past_its_retention_is_removed_by_itself() -> None:
+    (job,) = (m for m in manifests() if m["kind"] == "CronJob")
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["retention", "apply"]
 
 
 def test_probes_ask_at_ports_that_are_open() -> None:

@@ -6,6 +6,7 @@ then record the new digest here.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from hashlib import sha256
@@ -20,8 +21,12 @@ from faust.tables.recovery import Recovery
 from faust.transport import drivers
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
+from mode import Service
 
+from intentloop_schemas.kafka import KafkaSettings
+from intentloop_stream.configuration import Configuration
 from intentloop_stream.transport import SCHEME, Transport
+from intentloop_stream.worker import create_app
 
 HOOKS: list[tuple[Callable[..., Any], str]] = [
     (driver.AIOKafkaConsumerThread._create_worker_consumer, "c2701bfc3e6f"),
@@ -39,6 +44,8 @@ HOOKS: list[tuple[Callable[..., Any], str]] = [
     (Consumer._drain_messages, "44a2500309e8"),
     (Consumer.perform_seek, "0e8c130ff4b0"),
     (Recovery._resume_streams, "d986a6710c1a"),
+    (Recovery._wait, "ec7429b70176"),
+    (Service.wait_first, "feade6a31f8a"),
     (App.on_stop, "bfe5a933defb"),
     (App._create_directories, "a9f571c3b04a"),
     (AIOKafkaConsumer.start, "2f1ba7044332"),
@@ -60,3 +67,12 @@ def test_private_code_is_what_the_transport_was_written_against(
 
 def test_faust_finds_the_transport_by_the_scheme_of_the_broker_url() -> None:
     assert drivers.by_url(f"{SCHEME}://127.0.0.1:9092") is Transport
+
+
+def test_a_store_that_takes_its_time_to_say_where_it_stands_is_waited_for() -> None:
+    async def wait() -> None:
+        app = create_app(Configuration(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")))
+        # With Faust's own the wait ends as if the worker were told to stop, and it reads no more.
+        await app.tables.recovery._wait(asyncio.sleep(0.2), timeout=0.01)
+
+    asyncio.run(wait())

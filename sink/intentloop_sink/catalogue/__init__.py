@@ -16,7 +16,7 @@ from intentloop_sink.catalogue.examples import (
     ExampleChange,
     Page,
 )
-from intentloop_sink.catalogue.files import FileCatalogue, FileReader
+from intentloop_sink.catalogue.files import FileCatalogue, FileFollower, FileReader
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, StatisticsFilter
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
@@ -49,6 +49,7 @@ __all__ = [
     "ExampleChange",
     "ExampleFilter",
     "FileCatalogue",
+    "FileFollower",
     "FileIndex",
     "FileReader",
     "MarkUsed",

@@ -112,8 +112,8 @@ class DeleteDataset(Edit[int]):
             connection.execute(text(f"LOCK TABLE {ingest_offset.name} IN EXCLUSIVE MODE"))
             for table in (intent_window_stats, intent_hourly_stats, dataset_counter):
                 connection.execute(table.delete().where(table.c.dataset_id == self.id))
-        found = connection.execute(example.delete().where(example.c.datasetId == self.id))
         forget_dataset(connection, self.id)
+        found = connection.execute(example.delete().where(example.c.datasetId == self.id))
         connection.execute(intent.delete().where(intent.c.dataset_id == self.id))
         connection.execute(dataset.delete().where(dataset.c.id == self.id))
         return found.rowcount

@@ -21,7 +21,7 @@ from intentloop_sink.catalogue.examples import (
 )
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
-from intentloop_sink.catalogue.journal import Journal
+from intentloop_sink.catalogue.journal import Follower, Journal
 from intentloop_sink.catalogue.reports import AddReport
 from intentloop_sink.connection import DatabaseUnavailableError
 
@@ -76,6 +76,26 @@ class FileReader:
         """Throw the index away."""
         with self._turn:
             self._index.close()
+
+
+class FileFollower(FileReader):
+    """Questions over the files of all writers, where another process keeps the journal.
+
+    Knows whom that one has erased, and nothing else of its edits.
+    """
+
+    def __init__(self, folder: Path, *, window_seconds: int) -> None:
+        super().__init__(folder, window_seconds=window_seconds)
+        self._erasures = Follower(folder, RememberErased)
+
+    @contextmanager
+    def turn(self) -> Iterator[FileIndex]:
+        """Yield the index, up to date, and let nobody else in."""
+        with super().turn() as index:
+            for at, erasure in self._erasures.new():
+                with index.engine.begin() as connection:
+                    erasure.run(connection, at)
+            yield index
 
 
 class FileCatalogue(FileReader):

@@ -6,6 +6,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
+TENDING = 0x1_47E7_2E51
+"""The advisory lock of whoever makes cards of what is flagged: any number nobody else locks."""
+DRAWING = 0x1_47E7_A0D1
+"""The same of whoever draws the audit."""
+
+# Otherwise a card that is being made of an example would outlive it.
+_KEEP_CARDS_FROM_COMING = text(
+    f"SELECT pg_advisory_xact_lock({TENDING}), pg_advisory_xact_lock({DRAWING})"
+)
+
 # Cards before copies and examples, in order: so does everybody, and nobody waits in a circle.
 _LOCK_CARDS = text("""
 SELECT id FROM review_card
@@ -52,6 +62,7 @@ def forget_examples(connection: Connection, ids: Sequence[str]) -> None:
     """Forget examples that are about to be deleted. Whoever deletes examples calls this first."""
     if connection.dialect.name != "postgresql" or not ids:
         return
+    connection.execute(_KEEP_CARDS_FROM_COMING)
     connection.execute(_LOCK_CARDS, {"ids": list(ids)})
     cards = connection.execute(_FORGET_COPIES, {"ids": list(ids)}).scalars().all()
     connection.execute(_FORGET_EMPTY, {"cards": list(cards)})
@@ -59,7 +70,8 @@ def forget_examples(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def forget_dataset(connection: Connection, dataset_id: str) -> None:
-    """Forget a dataset with all decisions."""
+    """Forget a dataset that is about to be deleted, with all decisions."""
     if connection.dialect.name == "postgresql":
+        connection.execute(_KEEP_CARDS_FROM_COMING)
         for statement in _DATASET:
             connection.execute(statement, {"dataset": dataset_id})

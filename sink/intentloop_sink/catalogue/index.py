@@ -24,20 +24,22 @@ from sqlalchemy import (
     StaticPool,
     Table,
     Text,
+    bindparam,
     create_engine,
     func,
-    literal,
     select,
     text,
 )
 
-from intentloop_schemas import Batch, Entry
+from intentloop_schemas import Batch, Entry, TopicPartition
 from intentloop_schemas.statistics import HISTOGRAM_BINS, HOUR_SECONDS
 from intentloop_sink.content import Content
+from intentloop_sink.cuts import fence
 from intentloop_sink.encoding import alternatives_json, tags
 from intentloop_sink.naming import dataset_name
-from intentloop_sink.spool.format import decode
-from intentloop_sink.spool.segments import Piece, pieces
+from intentloop_sink.outcome import OutOfTurn
+from intentloop_sink.spool.format import Header, decode
+from intentloop_sink.spool.segments import Extent, Piece, pieces
 from intentloop_sink.spool.spool import segment_paths
 from intentloop_sink.suppression import SuppressionList
 from intentloop_sink.tables import (
@@ -65,8 +67,8 @@ Index("Example_file", _example.c.file)
 _batches = Table(
     conversation_batch.name,
     _metadata,
-    *(column._copy(primary_key=False) for column in conversation_batch.columns),
-    Column("file", Text, nullable=False),
+    *(column._copy() for column in conversation_batch.columns),
+    Column("file", Text, nullable=False, primary_key=True),
 )
 for _table in (dataset, intent, logger_report, erased_sender, suppression):
     _table.to_metadata(_metadata)
@@ -113,6 +115,17 @@ _INSERT = (
     + f") VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
 
+# Built once: for each line anew they would cost more than what they do.
+_ADD_BATCH = _batches.insert().prefix_with("OR REPLACE")
+_ADD_DATASET = dataset.insert()
+_TOUCH = (
+    dataset.update()
+    .where(dataset.c.id == bindparam("touched"))
+    .values(
+        updated_at=func.max(dataset.c.updated_at, bindparam("at", type_=dataset.c.updated_at.type))
+    )
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -129,12 +142,18 @@ class FileIndex:
         self._folder = folder
         self._writers = writers
         self._loaded: dict[str, int] = {}
+        self._extents: dict[TopicPartition, Extent] = {}
         self.engine = _database(window_seconds)
 
     @property
     def loaded(self) -> Mapping[str, int]:
         """How many bytes of each file are in the index."""
         return self._loaded
+
+    @property
+    def extents(self) -> Mapping[TopicPartition, Extent]:
+        """What the files hold, or held, of each partition."""
+        return self._extents
 
     def load(self, up_to: Mapping[str, int] | None = None) -> None:
         """Read on in all files, or, if given, no further than `up_to` in each."""
@@ -204,9 +223,18 @@ class FileIndex:
                 self._loaded[name] = piece.offset + len(piece.raw)
                 batch = _batch(piece)
                 if batch is not None:
-                    _insert(connection, batch, name)
+                    self._insert(connection, batch, name)
         except FileNotFoundError:
             log.debug("%s is stored meanwhile", path)
+
+    def _insert(self, connection: Connection, batch: Batch, name: str) -> None:
+        """Take in what no other line had: two writers may have stored the same positions."""
+        extent = self._extents.setdefault(batch.partition, Extent())
+        new = fence([batch], {batch.partition: extent.reach(batch.first_position)})
+        extent.count(Header.of(batch))
+        # What nobody can cut is taken whole; its examples are known by their ids.
+        for part in [batch] if isinstance(new, OutOfTurn) else new:
+            _insert(connection, part, name)
 
     def _forget(self, connection: Connection, names: Collection[str]) -> None:
         """Files that are gone have gone into the database."""
@@ -253,7 +281,7 @@ def _insert(connection: Connection, batch: Batch, file: str) -> None:
     at = datetime.fromtimestamp(batch.opened_at / 1000, UTC)
     rows = [_row(entry, file) for entry in batch.entries]
     stored = connection.exec_driver_sql(_INSERT, rows).rowcount if rows else 0
-    connection.execute(_batches.insert().values(_range(batch, stored, file, at)))
+    connection.execute(_ADD_BATCH, _range(batch, stored, file, at))
     for dataset_id in sorted({entry.event.dataset_id for entry in batch.entries}):
         _touch(connection, dataset_id, at)
 
@@ -283,11 +311,9 @@ def _range(batch: Batch, stored: int, file: str, at: datetime) -> dict[str, Any]
 
 def _touch(connection: Connection, dataset_id: str, at: datetime) -> None:
     """Create a dataset on first use, and note when something came for it."""
-    later = func.max(dataset.c.updated_at, literal(at, dataset.c.updated_at.type))
-    change = dataset.update().where(dataset.c.id == dataset_id).values(updated_at=later)
-    if not connection.execute(change).rowcount:
+    if not connection.execute(_TOUCH, {"touched": dataset_id, "at": at}).rowcount:
         new = {"id": dataset_id, "name": dataset_name(dataset_id), "type": "nlu"}
-        connection.execute(dataset.insert().values(**new, created_at=at, updated_at=at))
+        connection.execute(_ADD_DATASET, {**new, "created_at": at, "updated_at": at})
 
 
 def _row(entry: Entry, file: str) -> tuple[Any, ...]:

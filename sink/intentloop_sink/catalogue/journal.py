@@ -16,6 +16,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,10 +97,47 @@ class Journal:
         os.close(self._lock)
 
     def _read(self, line: bytes) -> Recorded:
-        crc, text = line[:_CRC_DIGITS], line[_CRC_DIGITS + 1 :].removesuffix(b"\n")
-        if int(crc, 16) != crc32(text):
-            raise ValueError("the checksum is wrong")
-        kept = json.loads(text)
+        kept = _kept(line)
         edit = self._kinds[kept["edit"]].model_validate(kept["fields"])
         self._cut |= kept["cut"]
         return Recorded(_TIME.validate_python(kept["at"]), dict(self._cut), edit)
+
+
+class Follower:
+    """Reads the edits of one kind from a journal that another process may keep. Not for threads.
+
+    What is damaged is left out; whoever keeps the journal reports it.
+    """
+
+    def __init__(self, folder: Path, kind: type[Edit[Any]]) -> None:
+        self._path = folder / FILE_NAME
+        self._kind = kind
+        self._offset = 0
+
+    def new(self) -> Iterator[tuple[datetime, Edit[Any]]]:
+        """Yield the edits that came since the last call, with their times. Raises OSError."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                lines = file.readlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            if not line.endswith(b"\n"):
+                # Somebody may be writing it just now.
+                return
+            self._offset += len(line)
+            with suppress(ValueError, KeyError):
+                kept = _kept(line)
+                if kept["edit"] == self._kind.__name__:
+                    edit = self._kind.model_validate(kept["fields"])
+                    yield _TIME.validate_python(kept["at"]), edit
+
+
+def _kept(line: bytes) -> dict[str, Any]:
+    """Return what a line holds. Raises ValueError when it is damaged."""
+    crc, text = line[:_CRC_DIGITS], line[_CRC_DIGITS + 1 :].removesuffix(b"\n")
+    if int(crc, 16) != crc32(text):
+        raise ValueError("the checksum is wrong")
+    kept: dict[str, Any] = json.loads(text)
+    return kept

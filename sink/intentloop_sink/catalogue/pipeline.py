@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
 from intentloop_sink.queries import Line, Totals
 from intentloop_sink.tables import conversation_batch, ingest_loss, ingest_offset
@@ -39,14 +39,9 @@ class Pipeline:
         return Totals(*map(int, row))
 
     def lines(self) -> list[Line]:
-        """Return where each partition stands; files know of none."""
-        if not self._is_postgres:
-            return []
-        c = ingest_offset.c
-        columns = (c.topic, c.topic_id, c.partition, c.next_position, c.updated_at, c.writer)
-        rows: Any = self.connection.execute(
-            select(*columns).order_by(c.topic, c.topic_id, c.partition)
-        )
+        """Return where each partition stands; in files, where the last of its batches ends."""
+        wanted = _stored_lines() if self._is_postgres else _lines_in_files()
+        rows: Any = self.connection.execute(wanted)
         return [Line(*row) for row in rows]
 
     def last_commit(self) -> datetime | None:
@@ -70,3 +65,17 @@ class Pipeline:
     @property
     def _is_postgres(self) -> bool:
         return self.connection.dialect.name == "postgresql"
+
+
+def _stored_lines() -> Select[Any]:
+    c = ingest_offset.c
+    columns = (c.topic, c.topic_id, c.partition, c.next_position, c.updated_at, c.writer)
+    return select(*columns).order_by(*columns[:3])
+
+
+def _lines_in_files() -> Select[Any]:
+    """SQLite takes what is not grouped from the row with the maximum."""
+    c = conversation_batch.c
+    key = (c.topic, c.topic_id, c.partition)
+    end = func.max(c.next_position)
+    return select(*key, end, c.committed_at, c.writer).group_by(*key).order_by(*key)

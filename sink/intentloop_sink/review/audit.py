@@ -11,13 +11,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from intentloop_sink.catalogue.edit import Edit
+from intentloop_sink.catalogue.forgetting import DRAWING
 from intentloop_sink.review.cards import Verdict, audit_card_id
 
 DAILY_SAMPLE = 50
 """Messages a day and dataset."""
 DAYS_BACK = 7
 """Days that are still drawn when nobody did so in time."""
-_TURN = 0x1_47E7_A0D1
 
 _TAKE_TURN = text("SELECT pg_try_advisory_xact_lock(:turn)")
 
@@ -107,7 +107,7 @@ class DrawAudit(Edit[int]):
 
     def run(self, connection: Connection, at: datetime) -> int:
         """Insert the cards."""
-        if not connection.execute(_TAKE_TURN, {"turn": _TURN}).scalar_one():
+        if not connection.execute(_TAKE_TURN, {"turn": DRAWING}).scalar_one():
             return 0
         today = at.astimezone(UTC).date()
         days = [today - timedelta(days=back) for back in range(DAYS_BACK, 0, -1)]

@@ -15,15 +15,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, text
 
 from intentloop_sink.catalogue.edit import Edit
-from intentloop_sink.catalogue.forgetting import forget_examples
+from intentloop_sink.catalogue.forgetting import TENDING, forget_examples
 from intentloop_sink.review.cards import Queue, card_id, normalise, uncertainty
 from intentloop_sink.review.settling import settle
 
 _INBOX_ROWS = 10
 """Up to 1,000 examples each."""
 _SETTLED_AT_ONCE = 5_000
-_TURN = 0x1_47E7_2E51
-"""The advisory lock of whoever tends: any number that nobody else locks."""
 
 _TAKE_TURN = text("SELECT pg_try_advisory_xact_lock(:turn)")
 
@@ -98,7 +96,7 @@ class TendQueue(Edit[Tended]):
 
     def run(self, connection: Connection, at: datetime) -> Tended:
         """Do one round in the caller's transaction."""
-        if not connection.execute(_TAKE_TURN, {"turn": _TURN}).scalar_one():
+        if not connection.execute(_TAKE_TURN, {"turn": TENDING}).scalar_one():
             return Tended(0, 0, more=False)
         inbox = connection.execute(_TAKE_INBOX, {"rows": _INBOX_ROWS}).scalars().all()
         taken = take_up(connection, [i for ids in inbox for i in ids], at)

@@ -56,6 +56,16 @@ class Extent:
         held = (run for run in self.runs if run.first_position <= position <= run.next_position)
         return next(held, None)
 
+    def reach(self, position: int) -> int:
+        """Return up to where there is everything from a position on."""
+        run = self.run_from(position)
+        return run.next_position if run else position
+
+    def count(self, line: Header) -> None:
+        """Add a line."""
+        run = Run(line.first_position, line.next_position, line.highest_timestamp)
+        self.add([run], lines=1, events=line.events)
+
     def add(self, runs: Iterable[Run], *, lines: int, events: int) -> None:
         """Add what waits elsewhere of the same partition."""
         self.lines += lines
@@ -83,9 +93,7 @@ class Segment:
 
     def add(self, line: Header, size: int) -> None:
         """Count a line at the end of the segment."""
-        run = Run(line.first_position, line.next_position, line.highest_timestamp)
-        extent = self.waiting.setdefault(line.partition, Extent())
-        extent.add([run], lines=1, events=line.events)
+        self.waiting.setdefault(line.partition, Extent()).count(line)
         self.size += size
 
     def has_any(self, below: Mapping[TopicPartition, int]) -> bool:
