@@ -20,9 +20,13 @@ from intentloop_sink.catalogue import (
     ExampleChange,
     PostgresCatalogue,
 )
+from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.catalogue.filters import ExampleFilter
 from intentloop_sink.privacy import erase_examples
 from intentloop_sink.review import (
+    REJECTED,
+    SIMULATED,
+    SIMULATION,
     Card,
     Decide,
     Decisions,
@@ -213,6 +217,17 @@ def test_undo_gives_back_what_was_there(desk: Desk) -> None:
     assert again is not None
     assert again.id == card.id
     assert desk.undo() == []
+
+
+def test_what_a_simulation_decides_is_marked_until_it_is_taken_back(desk: Desk) -> None:
+    desk.receive(unsure(0, "blabla"))
+    card = desk.take(SIMULATION)
+    assert card
+    desk.decide(card, Verdict.REJECT, SIMULATION)
+    assert [row[3] for row in desk.examples()] == [[REVIEWED, REJECTED, SIMULATED]]
+
+    desk.undo(SIMULATION)
+    assert [row[3] for row in desk.examples()] == [["needs_review"]]
 
 
 def test_undo_leaves_alone_what_somebody_changed_since(desk: Desk) -> None:

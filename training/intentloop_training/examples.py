@@ -18,8 +18,8 @@ class LabelledExample:
     """A customer's message and what it is taken to mean.
 
     `intent` is the current label; `predicted_intent` and `confidence`, from 0 to 1, are what the
-    NLU said then. `reviewed` tells whether a person has looked at the label. `simulated` marks a
-    review that a simulation made.
+    NLU said then. `reviewed` tells whether a person has looked at the label; what they found unfit
+    for training is `rejected`. `simulated` marks a review that a simulation made.
     """
 
     id: str
@@ -32,6 +32,7 @@ class LabelledExample:
     step: str | None = None
     language: str | None = None
     simulated: bool = False
+    rejected: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -65,8 +66,10 @@ class Snapshot:
 
     @cached_property
     def labels_hash(self) -> str:
-        """SHA-256 of ids, labels and whether they were reviewed: it changes with every review."""
-        return _digest(f"{row.id}\t{row.intent}\t{row.reviewed}" for row in self.rows)
+        """SHA-256 of ids, labels and what reviewers said: it changes with every review."""
+        return _digest(
+            f"{row.id}\t{row.intent}\t{row.reviewed}\t{row.rejected}" for row in self.rows
+        )
 
 
 class SnapshotFacts(Report):

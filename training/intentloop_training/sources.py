@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy import select
 
+from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.connection import session
+from intentloop_sink.review import REJECTED, SIMULATED
 from intentloop_sink.tables import example
 from intentloop_training.examples import LabelledExample, Snapshot
 
-REVIEWED_TAG = "reviewed"
-SIMULATED_TAG = "simulated"
 _time: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
@@ -33,8 +33,9 @@ def example_of(row: Mapping[str, Any]) -> LabelledExample:
         intent=row["intent"],
         predicted_intent=row["predictedIntent"],
         confidence=float(row["confidence"]),
-        reviewed=REVIEWED_TAG in tags,
-        simulated=SIMULATED_TAG in tags,
+        reviewed=REVIEWED in tags,
+        simulated=SIMULATED in tags,
+        rejected=REJECTED in tags,
         created_at=_time.validate_python(row["createdAt"]),
         step=row.get("currentStep"),
         language=row.get("language"),

@@ -4,9 +4,13 @@ from intentloop_sink.review.audit import Audited, Audits, DrawAudit
 from intentloop_sink.review.cards import Queue, State, Verdict, normalise
 from intentloop_sink.review.decisions import Decide, Decided, Decisions, UndoDecision
 from intentloop_sink.review.queue import Card, CardView, ReviewQueue, SkipCard, TakeCard
+from intentloop_sink.review.settling import REJECTED, SIMULATED, SIMULATION
 from intentloop_sink.review.tending import Tended, TendQueue
 
 __all__ = [
+    "REJECTED",
+    "SIMULATED",
+    "SIMULATION",
     "Audited",
     "Audits",
     "Card",
