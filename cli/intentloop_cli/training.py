@@ -23,6 +23,7 @@ from intentloop_schemas.failpoint import FailpointSettings, from_setting
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError, check_schema
 
 if TYPE_CHECKING:
+    from intentloop_training.examples import Examples
     from intentloop_training.jobs import Job, Jobs
     from intentloop_training.registry import ModelRegistry
     from intentloop_training.settings import TrainingSettings
@@ -45,17 +46,15 @@ def run_jobs(context: typer.Context) -> None:
         return
     from intentloop_training.jobs.nlu_train import NluTraining
     from intentloop_training.jobs.runner import Runner
-    from intentloop_training.sources import FileExamples, PostgresExamples
 
     settings, url = _training_settings(), _database_url()
     _log_to_stderr()
     failpoint = from_setting(read(FailpointSettings).failpoint)
-    examples = PostgresExamples(url) if url else FileExamples(settings.datasets_dir)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-    work = NluTraining(examples, settings.models_dir, settings.recipe, failpoint)
+    work = NluTraining(_examples(settings, url), settings.models_dir, settings.recipe, failpoint)
     err.print(f"Running jobs of {'the database' if url else settings.jobs_dir} as {name}.")
     Runner(_jobs().store, work, name, settings.pace, stop, failpoint).run()
 
@@ -236,6 +235,15 @@ def _asked(question: Callable[[Jobs], Job]) -> Job:
         return question(_jobs())
     except (UnknownJobError, JobStateError) as error:
         fail(str(error), FAILURE)
+
+
+def _examples(settings: TrainingSettings, url: str | None) -> Examples:
+    from intentloop_training.sources import FileExamples, PostgresExamples, SeededExamples
+
+    examples = PostgresExamples(url) if url else FileExamples(settings.datasets_dir)
+    if settings.seeds_dir is None:
+        return examples
+    return SeededExamples(examples, FileExamples(settings.seeds_dir))
 
 
 def _jobs() -> Jobs:

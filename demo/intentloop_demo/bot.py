@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intentloop_demo.nlu import IntentClassifier, Prediction
+from intentloop_demo.model import Nlu, Reading
 from intentloop_demo.traffic import Message
 from intentloop_producer import ConversationLogger
 from intentloop_schemas.review import is_fallback
+from intentloop_training.prediction import Prediction
 
 UNSURE_BELOW = 0.4
 _UNSURE = "Sorry, I did not understand. Could you say it in other words?"
@@ -37,23 +38,23 @@ class Answer(NamedTuple):
 
 
 class Bot:
-    """A bot with one NLU for all channels; `model_version` names it in the log."""
+    """A bot with one NLU for all channels; `versions` are the models that have answered so far."""
 
-    def __init__(
-        self, nlu: IntentClassifier, logger: ConversationLogger, model_version: str
-    ) -> None:
+    def __init__(self, nlu: Nlu, logger: ConversationLogger) -> None:
         self._nlu = nlu
         self._logger = logger
-        self._model_version = model_version
+        self.versions: set[str] = set()
 
     def receive(self, messages: Sequence[Message]) -> list[Answer]:
         """Answer messages in the order in which they came. Never waits for the logger."""
-        predictions = self._nlu.classify([message.text for message in messages])
-        for message, prediction in zip(messages, predictions, strict=True):
-            self._log(message, prediction)
-        return [Answer(prediction, _reply(prediction)) for prediction in predictions]
+        readings = self._nlu.read([message.text for message in messages])
+        for message, reading in zip(messages, readings, strict=True):
+            self._log(message, reading)
+        return [Answer(reading.prediction, _reply(reading.prediction)) for reading in readings]
 
-    def _log(self, message: Message, prediction: Prediction) -> None:
+    def _log(self, message: Message, reading: Reading) -> None:
+        prediction, version = reading
+        self.versions.add(version)
         self._logger.log(
             phone_number=message.sender,
             message_text=message.text,
@@ -63,7 +64,7 @@ class Bot:
             timestamp=message.timestamp,
             channel=message.channel,
             language=message.language,
-            model_version=self._model_version,
+            model_version=version,
             session_id=message.session_id,
             message_id=message.message_id,
             alternatives=[guess._asdict() for guess in prediction.alternatives],

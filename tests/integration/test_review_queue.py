@@ -31,6 +31,7 @@ from intentloop_sink.review import (
     Decide,
     Decisions,
     DrawAudit,
+    DrawShare,
     Queue,
     ReviewQueue,
     SkipCard,
@@ -461,6 +462,25 @@ def test_who_decided_what_and_when_is_kept(desk: Desk) -> None:
 def yesterday(offset: int) -> int:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return int((midnight - timedelta(hours=20)).timestamp() * 1000) + offset * 60_000
+
+
+def test_a_share_is_drawn_of_what_was_not_flagged_and_never_twice(desk: Desk) -> None:
+    desk.receive(
+        *(entry(i, message_text=f"sure {i}", timestamp=yesterday(i)) for i in range(200)),
+        unsure(200, "flagged", timestamp=yesterday(50)),
+    )
+    since = datetime.fromtimestamp(yesterday(0) / 1000, UTC)
+    half = DrawShare(dataset_id=DATASET, since=since, until=since + timedelta(days=1), share=0.5)
+
+    drawn = desk.catalogue.apply(half)
+    assert 60 < drawn < 140
+    assert desk.catalogue.apply(half) == drawn
+    [(sure, all_of_them)] = tables.query(
+        desk.url,
+        "SELECT count(*) FILTER (WHERE queue = 'audit' AND text LIKE 'sure%'),"
+        " count(*) FILTER (WHERE queue = 'audit') FROM review_card",
+    )
+    assert sure == all_of_them == drawn
 
 
 @pytest.fixture

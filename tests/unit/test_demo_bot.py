@@ -5,19 +5,20 @@ from random import Random
 import pytest
 
 from intentloop_demo.bot import Bot
-from intentloop_demo.nlu import Guess, Prediction
+from intentloop_demo.model import Reading
 from intentloop_demo.traffic import Customers
 from intentloop_demo.utterances import load_utterances
+from intentloop_training.prediction import Guess, Prediction
 
 
 class Nlu:
     """Says what it was told to."""
 
     def __init__(self, *predictions):
-        self.predictions = list(predictions)
+        self.readings = [Reading(prediction, "v7") for prediction in predictions]
 
-    def classify(self, texts):
-        return self.predictions[: len(texts)]
+    def read(self, texts):
+        return self.readings[: len(texts)]
 
 
 class Logger:
@@ -41,7 +42,7 @@ def test_logs_every_field_of_the_message(messages):
     logger = Logger()
     [message] = messages
 
-    Bot(Nlu(SURE), logger, "v7").receive(messages)
+    Bot(Nlu(SURE), logger).receive(messages)
 
     assert logger.logged == [
         {
@@ -62,7 +63,7 @@ def test_logs_every_field_of_the_message(messages):
 
 
 def test_answers_what_it_understood(messages):
-    [answer] = Bot(Nlu(SURE), Logger(), "v7").receive(messages)
+    [answer] = Bot(Nlu(SURE), Logger()).receive(messages)
 
     assert answer.prediction == SURE
     assert "on its way" in answer.reply
@@ -72,6 +73,6 @@ def test_answers_what_it_understood(messages):
     "prediction", [Prediction("track_order", 0.2, ()), Prediction("out_of_scope", 0.99, ())]
 )
 def test_asks_again_when_it_did_not(messages, prediction):
-    [answer] = Bot(Nlu(prediction), Logger(), "v7").receive(messages)
+    [answer] = Bot(Nlu(prediction), Logger()).receive(messages)
 
     assert "other words" in answer.reply

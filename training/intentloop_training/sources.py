@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.connection import session
 from intentloop_sink.review import REJECTED, SIMULATED
 from intentloop_sink.tables import example
-from intentloop_training.examples import LabelledExample, Snapshot
+from intentloop_training.examples import Examples, LabelledExample, Snapshot
 
 _time: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
@@ -89,6 +90,25 @@ class FileExamples:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         rows = (_read(path, number, line) for number, line in enumerate(lines, 1))
         return Snapshot.of(dataset_id, self._now(), rows)
+
+
+class SeededExamples:
+    """A dataset, and with it what bots were taught before they had traffic.
+
+    A dataset that has an example of a seed's id has the last word.
+    """
+
+    def __init__(self, dataset: Examples, seeds: Examples) -> None:
+        self._dataset = dataset
+        self._seeds = seeds
+
+    def snapshot(self, dataset_id: str) -> Snapshot:
+        """Return both as they are now. Raises what either raises."""
+        dataset = self._dataset.snapshot(dataset_id)
+        known = {row.id for row in dataset.rows}
+        seeds = self._seeds.snapshot(dataset_id).rows
+        new = (replace(row, is_seed=True) for row in seeds if row.id not in known)
+        return Snapshot.of(dataset_id, dataset.as_of, [*dataset.rows, *new])
 
 
 def _read(path: Path, number: int, line: str) -> LabelledExample:
