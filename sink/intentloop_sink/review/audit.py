@@ -79,7 +79,7 @@ WHERE dataset_id = :dataset AND queue = 'audit' AND decided_at >= :since AND und
 ORDER BY id
 """)
 
-_JUDGED = [Verdict.ACCEPT, Verdict.CORRECT, Verdict.OUT_OF_SCOPE]
+JUDGED = [Verdict.ACCEPT, Verdict.CORRECT, Verdict.OUT_OF_SCOPE]
 """Verdicts that say whether the model was right; `reject` and `unsure` do not."""
 
 
@@ -199,6 +199,6 @@ class Audits:
 
     def since(self, dataset_id: str, since: datetime) -> list[Audited]:
         """Return what was audited since a time."""
-        wanted = {"dataset": dataset_id, "since": since, "verdicts": _JUDGED,
+        wanted = {"dataset": dataset_id, "since": since, "verdicts": JUDGED,
                   "simulation": SIMULATION}  # fmt: skip
         return [Audited(*row) for row in self.connection.execute(_AUDITED, wanted)]
