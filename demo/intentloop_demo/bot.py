@@ -12,6 +12,8 @@ from intentloop_schemas.review import is_fallback
 from intentloop_training.prediction import Prediction
 
 UNSURE_BELOW = 0.4
+REMEMBERED = 1_000
+"""Messages; platforms deliver again within seconds."""
 _UNSURE = "Sorry, I did not understand. Could you say it in other words?"
 _DEFAULT = "I have passed this on to our team, they will write to you here."
 _REPLIES = {
@@ -43,14 +45,26 @@ class Bot:
     def __init__(self, nlu: Nlu, logger: ConversationLogger) -> None:
         self._nlu = nlu
         self._logger = logger
+        self._read: dict[str, Reading] = {}
         self.versions: set[str] = set()
 
     def receive(self, messages: Sequence[Message]) -> list[Answer]:
-        """Answer messages in the order in which they came. Never waits for the logger."""
-        readings = self._nlu.read([message.text for message in messages])
+        """Answer messages in the order in which they came. Never waits for the logger.
+
+        A message that comes twice is understood as it was the first time, whatever model answers
+        by then.
+        """
+        self._understand(messages)
+        readings = [self._read[message.message_id] for message in messages]
         for message, reading in zip(messages, readings, strict=True):
             self._log(message, reading)
         return [Answer(reading.prediction, _reply(reading.prediction)) for reading in readings]
+
+    def _understand(self, messages: Sequence[Message]) -> None:
+        for known in list(self._read)[:-REMEMBERED]:
+            del self._read[known]
+        new = {m.message_id: m.text for m in messages if m.message_id not in self._read}
+        self._read.update(zip(new, self._nlu.read(list(new.values())), strict=True))
 
     def _log(self, message: Message, reading: Reading) -> None:
         prediction, version = reading

@@ -72,15 +72,15 @@ class Learning:
         return Progress(self._reviewed, self._job)
 
     def _draw(self, until: datetime) -> None:
-        if until - self._drawn_until >= _AUDIT_EVERY:
-            self._catalogue.apply(
-                DrawShare(
-                    dataset_id=DEFAULT_DATASET,
-                    since=self._drawn_until,
-                    until=until,
-                    share=self._settings.audit_share,
-                )
-            )
+        if until - self._drawn_until < _AUDIT_EVERY:
+            return
+        drawing = DrawShare(
+            dataset_id=DEFAULT_DATASET,
+            since=self._drawn_until,
+            until=until,
+            share=self._settings.audit_share,
+        )
+        if self._catalogue.apply(drawing) is not None:
             self._drawn_until = until
 
     def _allowed(self, now: datetime) -> int:

@@ -62,6 +62,17 @@ def test_logs_every_field_of_the_message(messages):
     ]
 
 
+def test_a_message_that_comes_twice_is_understood_as_the_first_time(messages):
+    other = Prediction("help", 0.5, ())
+    nlu = Nlu(SURE)
+    bot = Bot(nlu, Logger())
+    [first] = bot.receive(messages)
+    nlu.readings = [Reading(other, "v8")]
+
+    assert bot.receive(messages) == [first]
+    assert bot.versions == {"v7"}
+
+
 def test_answers_what_it_understood(messages):
     [answer] = Bot(Nlu(SURE), Logger()).receive(messages)
 

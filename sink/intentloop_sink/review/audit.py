@@ -155,11 +155,11 @@ class DrawAudit(Edit[int]):
         return drawn
 
 
-class DrawShare(Edit[int]):
+class DrawShare(Edit[int | None]):
     """Draw a share of the unflagged messages of a stretch of time; return how many messages.
 
-    For who cannot wait for the night. Drawing again adds nothing; does nothing when another
-    process draws.
+    For who cannot wait for the night. Drawing again adds nothing. None, and nothing done, when
+    another process draws.
     """
 
     dataset_id: DatasetId
@@ -167,10 +167,10 @@ class DrawShare(Edit[int]):
     until: Moment
     share: Confidence
 
-    def run(self, connection: Connection, at: datetime) -> int:
+    def run(self, connection: Connection, at: datetime) -> int | None:
         """Insert the cards."""
         if not connection.execute(_TAKE_TURN, {"turn": _TURN}).scalar_one():
-            return 0
+            return None
         wanted = {"dataset": self.dataset_id, "since": self.since, "until": self.until,
                   "share": self.share, "limit": MOST_AT_ONCE}  # fmt: skip
         rows = connection.execute(_SHARE, wanted).all()
