@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -70,6 +72,26 @@ def learn(session: Session, known: str | None) -> Job | None:
     return job if job and job.status.is_final and job.id != known else None
 
 
+def models_page(session: Session) -> str:
+    assert session.parts.services
+    api = session.parts.services.api
+    address = f"{api.url}/training/datasets/ds-auto-training/models?columns=window"
+    with urlopen(Request(address, headers={"X-API-KEY": api.key}), timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def assert_page_says(page: str, versions: dict[str, int], newest: str, database_url: str) -> None:
+    """Each model is there with its messages, the newest first, and who has judged them."""
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    rows = re.findall(r"(\S+) \d\d \w{3} \d{4} [\d:]{8} ([\d,]+) [\d.]+% (\S+)", text)
+    assert {version: int(n) for version, n, _ in rows} == versions
+    assert [rows[0][0], rows[-1][2][-1]] == [newest, "%"]
+    [(judged,)] = tables.query(
+        database_url, "SELECT count(*) FROM review_copy WHERE decision_id IS NOT NULL"
+    )
+    assert f"{judged} of {judged} judged messages were judged by a simulated reviewer" in text
+
+
 def test_reviewed_traffic_makes_a_model_that_answers(
     tmp_path: Path, given: dict[str, str], database_url: str, nothing_left: None, eventually: Any
 ) -> None:
@@ -98,7 +120,9 @@ def test_reviewed_traffic_makes_a_model_that_answers(
         talk(session, 50, seed=3)
         assert set(versions()) == {start, first.model_version}
         assert versions()[first.model_version] > 50
+        page = models_page(session)
 
+    assert_page_says(page, versions(), first.model_version, database_url)
     reviewed = tables.query(
         database_url,
         "SELECT queue, bool_and(reviewer = 'simulation')"

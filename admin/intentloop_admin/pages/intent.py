@@ -42,7 +42,7 @@ async def show_intent(
     """Show an intent."""
     await existing(services, dataset_id)
     window = timedelta(seconds=services.configuration.worker.window_seconds)
-    span = Span.of(wanted, window, datetime.now(UTC))
+    span = Span.of(wanted, wanted.columns, window, datetime.now(UTC))
     found = await services.stores.read(lambda c: _page(c, dataset_id, intent, wanted, span))
     samples = [(example, shown_sender(example.sender, key)) for example in found.pop("samples")]
     return render(

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from intentloop_admin.pages.charts import Plot, time_labels
+from intentloop_admin.pages.forms import Blank, Range
 from intentloop_admin.pages.rendering import render
 from intentloop_admin.pages.review import require_database
-from intentloop_admin.pages.spans import Drawn, Span, Width
+from intentloop_admin.pages.spans import Span, Width
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.security.access import Where, requires
@@ -23,6 +25,7 @@ from intentloop_sink.insights.accuracy import (
     DECISIONS,
     Figures,
     ModelHistory,
+    first_hour,
     model_histories,
 )
 
@@ -30,6 +33,20 @@ _LINES = ("line", "line one", "line two", "line three", "line four")
 """Styles of as many models, the one that began last first; older ones are in the table alone."""
 
 router = APIRouter(prefix="/training/datasets/{dataset_id}/models", include_in_schema=False)
+
+
+class Wanted(Range):
+    """A range of time, and how fine it is drawn; as fine as looks well unless given."""
+
+    columns: Annotated[Width | None, Blank] = None
+
+
+class History(NamedTuple):
+    """The models that answered, and when."""
+
+    width: Width
+    span: Span
+    models: list[ModelHistory]
 
 
 class Row(NamedTuple):
@@ -49,16 +66,16 @@ async def show_models(
     request: Request,
     services: ServicesOf,
     dataset_id: InPath,
-    wanted: Annotated[Drawn, Query()],
+    wanted: Annotated[Wanted, Query()],
     _: Annotated[Key, requires(Scope.READ, Where.PATH)],
 ) -> Response:
     """Show the models that have answered."""
     require_database(services)
     await existing(services, dataset_id)
     window = timedelta(seconds=services.configuration.worker.window_seconds)
-    span = Span.of(wanted, window, datetime.now(UTC))
-    models = await services.stores.read(
-        lambda c: model_histories(c.connection, dataset_id, span.since, span.until, span.width)
+    now = datetime.now(UTC)
+    width, span, models = await services.stores.read(
+        lambda c: _history(c.connection, dataset_id, wanted, window, now)
     )
     judged = sum(model.total.judged.messages for model in models)
     return render(
@@ -66,8 +83,8 @@ async def show_models(
         "models.html",
         dataset_id=dataset_id,
         wanted=wanted,
+        width=width,
         widths=list(Width),
-        span=span,
         models=models,
         styles=_LINES,
         judged=judged,
@@ -80,6 +97,17 @@ async def show_models(
         decisions=DECISIONS,
         copies=COPIES,
     )
+
+
+def _history(
+    connection: Connection, dataset_id: str, wanted: Wanted, window: timedelta, now: datetime
+) -> History:
+    until = min(wanted.end, now)
+    first = first_hour(connection, dataset_id, wanted.start, until) or wanted.start
+    width = wanted.columns or Width.fit_for(until - first, window)
+    span = Span.of(wanted, width, window, now)
+    models = model_histories(connection, dataset_id, span.since, span.until, span.width)
+    return History(width, span.beginning(min((m.first for m in models), default=first)), models)
 
 
 def _accuracy(figures: Figures) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -11,6 +11,8 @@ from typing import TypeVar
 from intentloop_admin.pages.forms import Range
 
 MAX_COLUMNS = 240
+_MANY_COLUMNS = 150
+_FEW_COLUMNS = 12
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 T = TypeVar("T")
@@ -23,6 +25,17 @@ class Width(StrEnum):
     FIVE_MINUTES = "5 min"
     HOUR = "hour"
     DAY = "day"
+
+    def length(self, window: timedelta) -> timedelta:
+        """Return the time; `window` is that of a window."""
+        return {Width.WINDOW: window, Width.FIVE_MINUTES: timedelta(minutes=5),
+                Width.HOUR: timedelta(hours=1), Width.DAY: timedelta(days=1)}[self]  # fmt: skip
+
+    @classmethod
+    def fit_for(cls, length: timedelta, window: timedelta) -> Width:
+        """Return the finest one that gives a stretch of time no more columns than look well."""
+        fit = (width for width in cls if length / width.length(window) <= _MANY_COLUMNS)
+        return next(fit, cls.DAY)
 
 
 class Drawn(Range):
@@ -40,15 +53,18 @@ class Span:
     width: timedelta
 
     @classmethod
-    def of(cls, wanted: Drawn, window: timedelta, now: datetime) -> Span:
+    def of(cls, wanted: Range, columns: Width, window: timedelta, now: datetime) -> Span:
         """Return the end of a range, in up to `MAX_COLUMNS` columns; `window` is the window's."""
-        widths = {Width.WINDOW: window, Width.FIVE_MINUTES: timedelta(minutes=5),
-                  Width.HOUR: timedelta(hours=1), Width.DAY: timedelta(days=1)}  # fmt: skip
-        width = widths[wanted.columns]
+        width = columns.length(window)
         until = min(wanted.end, now)
         # Aligned, so that no column is cut.
         earliest = until - (until - _EPOCH) % width - (MAX_COLUMNS - 1) * width
         return cls(max(wanted.start, earliest), until, width)
+
+    def beginning(self, first: datetime) -> Span:
+        """Return the part from a time on, with a few columns at least."""
+        enough = self.until - _FEW_COLUMNS * self.width
+        return replace(self, since=max(self.since, min(first, enough)))
 
     @property
     def starts(self) -> list[datetime]:

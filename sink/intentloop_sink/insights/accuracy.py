@@ -54,6 +54,10 @@ FROM {table}
 WHERE dataset_id = :dataset AND window_start >= :since AND window_start < :until
 GROUP BY 1, 2
 """
+_FIRST = text("""
+SELECT min(window_start) FROM intent_hourly_stats
+WHERE dataset_id = :dataset AND window_start >= :since AND window_start < :until
+""")
 _BY_HOURS = text(_COUNTED.format(table="intent_hourly_stats"))
 _BY_WINDOWS = text(_COUNTED.format(table="intent_window_stats"))
 
@@ -140,6 +144,15 @@ class ModelHistory:
     def first(self) -> datetime:
         """The first period in which it answered."""
         return min(self.periods)
+
+
+def first_hour(
+    connection: Connection, dataset_id: str, since: datetime, until: datetime
+) -> datetime | None:
+    """Return the first hour of a range in which a model answered, None when there is none."""
+    wanted = {"dataset": dataset_id, "since": since, "until": until}
+    found: datetime | None = connection.execute(_FIRST, wanted).scalar()
+    return found
 
 
 def model_histories(
