@@ -21,6 +21,7 @@ from intentloop_producer import ConversationLogger
 from intentloop_schemas.event import DEFAULT_DATASET
 from intentloop_schemas.failpoint import FailpointSettings, from_setting
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError, check_schema
+from intentloop_sink.spool import SpoolSettings
 
 if TYPE_CHECKING:
     from intentloop_training.examples import Examples
@@ -238,12 +239,22 @@ def _asked(question: Callable[[Jobs], Job]) -> Job:
 
 
 def _examples(settings: TrainingSettings, url: str | None) -> Examples:
-    from intentloop_training.sources import FileExamples, PostgresExamples, SeededExamples
+    from intentloop_training.sources import FileExamples, SeededExamples
 
-    examples = PostgresExamples(url) if url else FileExamples(settings.datasets_dir)
+    dataset = _dataset(settings, url)
     if settings.seeds_dir is None:
-        return examples
-    return SeededExamples(examples, FileExamples(settings.seeds_dir))
+        return dataset
+    return SeededExamples(dataset, FileExamples(settings.seeds_dir))
+
+
+def _dataset(settings: TrainingSettings, url: str | None) -> Examples:
+    from intentloop_training.sources import CatalogueExamples, FileExamples, PostgresExamples
+
+    if url:
+        return PostgresExamples(url)
+    if settings.datasets_dir:
+        return FileExamples(settings.datasets_dir)
+    return CatalogueExamples(read(SpoolSettings).folder)
 
 
 def _jobs() -> Jobs:

@@ -16,7 +16,7 @@ from intentloop_sink.catalogue.examples import (
     ExampleChange,
     Page,
 )
-from intentloop_sink.catalogue.files import FileCatalogue, FileReader
+from intentloop_sink.catalogue.files import FileCatalogue, FileReader, FileState
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, StatisticsFilter
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
@@ -51,6 +51,7 @@ __all__ = [
     "FileCatalogue",
     "FileIndex",
     "FileReader",
+    "FileState",
     "MarkUsed",
     "OpenSession",
     "Overlay",
