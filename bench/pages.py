@@ -41,6 +41,7 @@ PAGES = {
     "dataset, least sure": f"{_WEEK}?order=least_sure",
     "intent, a week": f"{_WEEK}/intents/intent_3",
     "intent, 30 s windows": f"{_WEEK}/intents/intent_3?columns=window",
+    "models, a week": f"{_WEEK}/models",
     "review, next card": "/review",
     "audit": "/audit",
     "pipeline": "/pipeline",

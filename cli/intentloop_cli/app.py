@@ -31,6 +31,7 @@ from intentloop_cli.environment import (
     pii_settings,
     read,
 )
+from intentloop_demo.settings import SimulationSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError
 from intentloop_sink.spool import SpoolSettings
@@ -221,7 +222,7 @@ def demo(folder: Folder = Path("var")) -> None:
 
 @app.command()
 def up(folder: Folder = Path("var")) -> None:
-    """Run everything with live traffic until Ctrl-C."""
+    """Run everything with live traffic, review and training until Ctrl-C."""
     from intentloop_demo.run import run_up
 
-    raise typer.Exit(run_up(folder, os.environ, out))
+    raise typer.Exit(run_up(folder, os.environ, out, read(SimulationSettings)))

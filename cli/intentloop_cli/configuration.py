@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from rich.table import Table
 
 from intentloop_admin.settings import ApiSettings
+from intentloop_demo.settings import SimulationSettings
 from intentloop_producer import BackendSettings, LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.pii_settings import PiiSettings
@@ -30,6 +31,7 @@ PARTS: tuple[type[BaseSettings], ...] = (
     PiiSettings,
     TrainingSettings,
     NluSettings,
+    SimulationSettings,
 )
 
 

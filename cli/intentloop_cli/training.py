@@ -21,8 +21,10 @@ from intentloop_producer import ConversationLogger
 from intentloop_schemas.event import DEFAULT_DATASET
 from intentloop_schemas.failpoint import FailpointSettings, from_setting
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError, check_schema
+from intentloop_sink.spool import SpoolSettings
 
 if TYPE_CHECKING:
+    from intentloop_training.examples import Examples
     from intentloop_training.jobs import Job, Jobs
     from intentloop_training.registry import ModelRegistry
     from intentloop_training.settings import TrainingSettings
@@ -45,17 +47,15 @@ def run_jobs(context: typer.Context) -> None:
         return
     from intentloop_training.jobs.nlu_train import NluTraining
     from intentloop_training.jobs.runner import Runner
-    from intentloop_training.sources import FileExamples, PostgresExamples
 
     settings, url = _training_settings(), _database_url()
     _log_to_stderr()
     failpoint = from_setting(read(FailpointSettings).failpoint)
-    examples = PostgresExamples(url) if url else FileExamples(settings.datasets_dir)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-    work = NluTraining(examples, settings.models_dir, settings.recipe, failpoint)
+    work = NluTraining(_examples(settings, url), settings.models_dir, settings.recipe, failpoint)
     err.print(f"Running jobs of {'the database' if url else settings.jobs_dir} as {name}.")
     Runner(_jobs().store, work, name, settings.pace, stop, failpoint).run()
 
@@ -236,6 +236,25 @@ def _asked(question: Callable[[Jobs], Job]) -> Job:
         return question(_jobs())
     except (UnknownJobError, JobStateError) as error:
         fail(str(error), FAILURE)
+
+
+def _examples(settings: TrainingSettings, url: str | None) -> Examples:
+    from intentloop_training.sources import FileExamples, SeededExamples
+
+    dataset = _dataset(settings, url)
+    if settings.seeds_dir is None:
+        return dataset
+    return SeededExamples(dataset, FileExamples(settings.seeds_dir))
+
+
+def _dataset(settings: TrainingSettings, url: str | None) -> Examples:
+    from intentloop_training.sources import CatalogueExamples, FileExamples, PostgresExamples
+
+    if url:
+        return PostgresExamples(url)
+    if settings.datasets_dir:
+        return FileExamples(settings.datasets_dir)
+    return CatalogueExamples(read(SpoolSettings).folder)
 
 
 def _jobs() -> Jobs:

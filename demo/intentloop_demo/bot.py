@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intentloop_demo.nlu import IntentClassifier, Prediction
+from intentloop_demo.model import Nlu, Reading
 from intentloop_demo.traffic import Message
 from intentloop_producer import ConversationLogger
 from intentloop_schemas.review import is_fallback
+from intentloop_training.prediction import Prediction
 
 UNSURE_BELOW = 0.4
+REMEMBERED = 1_000
+"""Messages; platforms deliver again within seconds."""
 _UNSURE = "Sorry, I did not understand. Could you say it in other words?"
 _DEFAULT = "I have passed this on to our team, they will write to you here."
 _REPLIES = {
@@ -37,23 +40,35 @@ class Answer(NamedTuple):
 
 
 class Bot:
-    """A bot with one NLU for all channels; `model_version` names it in the log."""
+    """A bot with one NLU for all channels; `versions` are the models that have answered so far."""
 
-    def __init__(
-        self, nlu: IntentClassifier, logger: ConversationLogger, model_version: str
-    ) -> None:
+    def __init__(self, nlu: Nlu, logger: ConversationLogger) -> None:
         self._nlu = nlu
         self._logger = logger
-        self._model_version = model_version
+        self._read: dict[str, Reading] = {}
+        self.versions: set[str] = set()
 
     def receive(self, messages: Sequence[Message]) -> list[Answer]:
-        """Answer messages in the order in which they came. Never waits for the logger."""
-        predictions = self._nlu.classify([message.text for message in messages])
-        for message, prediction in zip(messages, predictions, strict=True):
-            self._log(message, prediction)
-        return [Answer(prediction, _reply(prediction)) for prediction in predictions]
+        """Answer messages in the order in which they came. Never waits for the logger.
 
-    def _log(self, message: Message, prediction: Prediction) -> None:
+        A message that comes twice is understood as it was the first time, whatever model answers
+        by then.
+        """
+        self._understand(messages)
+        readings = [self._read[message.message_id] for message in messages]
+        for message, reading in zip(messages, readings, strict=True):
+            self._log(message, reading)
+        return [Answer(reading.prediction, _reply(reading.prediction)) for reading in readings]
+
+    def _understand(self, messages: Sequence[Message]) -> None:
+        for known in list(self._read)[:-REMEMBERED]:
+            del self._read[known]
+        new = {m.message_id: m.text for m in messages if m.message_id not in self._read}
+        self._read.update(zip(new, self._nlu.read(list(new.values())), strict=True))
+
+    def _log(self, message: Message, reading: Reading) -> None:
+        prediction, version = reading
+        self.versions.add(version)
         self._logger.log(
             phone_number=message.sender,
             message_text=message.text,
@@ -63,7 +78,7 @@ class Bot:
             timestamp=message.timestamp,
             channel=message.channel,
             language=message.language,
-            model_version=self._model_version,
+            model_version=version,
             session_id=message.session_id,
             message_id=message.message_id,
             alternatives=[guess._asdict() for guess in prediction.alternatives],

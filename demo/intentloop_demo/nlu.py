@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from intentloop_demo.utterances import Utterance
+from intentloop_training.prediction import Guess, Prediction
 
 REGULARISATION = 30.0
 TEMPERATURE = 0.6
@@ -24,23 +25,11 @@ MAX_ALTERNATIVES = 3
 _MIN_ALTERNATIVE = 0.01
 
 
-class Guess(NamedTuple):
-    """An intent and the probability, from 0 to 1, that it is the right one."""
-
-    intent: str
-    confidence: float
-
-
-class Prediction(NamedTuple):
-    """The best guess, and up to three others that are at least 1 % likely, best first."""
-
-    intent: str
-    confidence: float
-    alternatives: tuple[Guess, ...]
-
-
 class IntentClassifier:
-    """A trained classifier; `version` names the utterances that it was trained on."""
+    """A trained classifier; `version` names the utterances that it was trained on.
+
+    Its predictions have up to three alternatives that are at least 1 % likely.
+    """
 
     def __init__(self, pipeline: Pipeline, version: str) -> None:
         self._pipeline = pipeline

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from intentloop_demo.api import Api, running_api
 from intentloop_demo.nlu import IntentClassifier
+from intentloop_demo.seeds import write_seeds
+from intentloop_demo.services import Services, running_services
 from intentloop_demo.utterances import Utterance, load_utterances, split
 from intentloop_devstack import (
     KafkaServer,
@@ -48,10 +49,10 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """A trained NLU, how much it was taught, and the utterances that it has not seen."""
+    """A trained NLU, what it was taught, and the utterances that it has not seen."""
 
     classifier: IntentClassifier
-    taught: int
+    taught: list[Utterance]
     unseen: list[Utterance]
 
 
@@ -64,6 +65,7 @@ class Parts:
     topic: Topic
     understanding: Understanding
     worker: ServerProcess
+    services: Services | None
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def running_parts(
         environ: the whole environment; Kafka and Postgres named there are used, not started.
         run: names the topic and group of this run on a Kafka that is shared with others.
         fresh: begin with empty tables, unless Postgres is given.
-        serve: run the HTTP API, too.
+        serve: run the HTTP API, training jobs and the server of their models, too.
         say: told of each part that is ready.
 
     Raises:
@@ -97,6 +99,8 @@ def running_parts(
         environment = {
             "BATCH_SECONDS": BATCH_SECONDS,
             "FALLBACK_DIR": str(folder / "fallback"),
+            "INTENTLOOP_MODELS_DIR": str(folder / "models"),
+            "INTENTLOOP_SEEDS_DIR": str(folder / "seeds"),
             **environ,
             **_variables(kafka, postgres, topic, run),
         }
@@ -111,17 +115,21 @@ def running_parts(
         stack.callback(worker.stop)
         worker.start()
         say("Worker", f"{PARTITIONS} partitions of {topic.name}, log in {worker.log}")
-        api = running_api(folder, environment)
-        serving = pool.submit(stack.enter_context, api) if serve else None
-        understanding = lessons.result()
-        say("NLU", f"taught {understanding.taught} utterances, {len(understanding.unseen)} unseen")
-        if serving:
-            _say_how_to_ask(serving.result(), say)
-        yield Parts(kafka, postgres, topic, understanding, worker)
+        known = lessons.result()
+        say("Bot", f"taught {len(known.taught)} utterances, {len(known.unseen)} unseen")
+        services = None
+        if serve:
+            write_seeds(Path(environment["INTENTLOOP_SEEDS_DIR"]), known.taught)
+            services = stack.enter_context(running_services(folder, environment, pool))
+            _say_how_to_ask(services, say)
+        yield Parts(kafka, postgres, topic, known, worker, services)
 
 
-def _say_how_to_ask(api: Api, say: Say) -> None:
-    say("API", f"{api.url}, to read and try at /docs, log in {api.log}")
+def _say_how_to_ask(services: Services, say: Say) -> None:
+    api, nlu = services.api, services.nlu
+    say("NLU", f"{nlu.url} serves what training makes, log in {nlu.log}")
+    say("Jobs", f"train models, log in {services.jobs}")
+    say("API", f"{api.url}, to look at, or to read and try at /docs; log in {api.log}")
     say("", f"export ADMIN_BACKEND_URL={api.url}")
     say("", f"export KEY={api.key}")
 
@@ -159,7 +167,7 @@ def _postgres(
 
 def _train() -> Understanding:
     taught, unseen = split(load_utterances())
-    return Understanding(IntentClassifier.train(taught), len(taught), unseen)
+    return Understanding(IntentClassifier.train(taught), taught, unseen)
 
 
 def _variables(

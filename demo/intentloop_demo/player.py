@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from intentloop_demo.bot import Bot
 from intentloop_demo.parts import Topic
 from intentloop_demo.results import Sent
-from intentloop_demo.traffic import Delivery
+from intentloop_demo.traffic import Delivery, Message
 from intentloop_producer import ConversationLogger
 
 _TOGETHER = 250
@@ -24,10 +24,17 @@ class NotDeliveredError(Exception):
 
 
 class Player:
-    """Brings messages to the bot and keeps count in `sent`."""
+    """Brings messages to the bot and keeps count in `sent`; `heard` is told each message."""
 
-    def __init__(self, bot: Bot, logger: ConversationLogger, topic: Topic) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        logger: ConversationLogger,
+        topic: Topic,
+        heard: Callable[[Message], object] | None = None,
+    ) -> None:
         self._bot = bot
+        self._heard = heard
         self._logger = logger
         self._topic = topic
         self.sent = Sent()
@@ -55,6 +62,8 @@ class Player:
         """Bring these to the bot at once; never waits for Kafka."""
         answers = self._bot.receive([delivery.message for delivery in deliveries])
         for delivery, answer in zip(deliveries, answers, strict=True):
+            if self._heard:
+                self._heard(delivery.message)
             self.sent.messages += 1
             self.sent.redelivered += delivery.again
             self.sent.understood += answer.prediction.intent == delivery.message.meant

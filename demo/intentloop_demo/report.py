@@ -12,6 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from intentloop_demo.learning import Progress
 from intentloop_demo.results import IntentFigures, Sent, Totals, WindowFigures
 from intentloop_schemas import dead_letter_topic
 
@@ -79,8 +80,8 @@ def render(report: Report) -> RenderableType:
     )
 
 
-def status(report: Report) -> RenderableType:
-    """Return what fits on one screen while traffic goes on."""
+def status(report: Report, loop: Progress | None = None) -> RenderableType:
+    """Return what fits on one screen while traffic goes on; `loop` is how far that is."""
     return Group(
         Rule("Live, until Ctrl-C"),
         _figures(report),
@@ -88,6 +89,8 @@ def status(report: Report) -> RenderableType:
         _intents(report.intents[:_SHOWN_LIVE]),
         Rule("Last windows"),
         _windows(report.windows[-_SHOWN_LIVE:]),
+        Rule("The loop"),
+        _loop(loop),
         Rule(),
         Text(f'DATABASE_URL={report.places.database_url}\npsql "$DATABASE_URL"', overflow="fold"),
     )
@@ -121,6 +124,21 @@ def histogram(bins: Sequence[int]) -> str:
 def percent(part: float, whole: float = 1) -> str:
     """Return a share in percent; of nothing, a dash."""
     return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def _loop(loop: Progress | None) -> RenderableType:
+    if loop is None:
+        return Text("The queue is left to people: INTENTLOOP_SIMULATION_REVIEWER is false.")
+    job = loop.job
+    trained = "no job yet" if job is None else f"{job.id} is {job.status}, {job.progress:.0%}"
+    outcome = (job.reason or f"{job.model_version} promoted") if job and job.status.is_final else ""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_row("reviewed", f"{loop.reviewed:,} cards, by a simulation that knows the truth")
+    grid.add_row("training", trained)
+    grid.add_row("outcome", Text(outcome))
+    return grid
 
 
 def _figures(report: Report) -> RenderableType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,12 +21,12 @@ FROM conversation_batch WHERE topic_id = %s
 """
 _BY_INTENT = """
 SELECT intent, n, low_confidence_n, confidence_sum_micros, confidence_histogram
-FROM intent_hourly_stats WHERE model_version = %s
+FROM intent_hourly_stats WHERE model_version = ANY(%s)
 """
 _WINDOWS = """
 SELECT window_start, window_seconds, sum(n), sum(flagged_n), sum(late_n),
        sum(confidence_sum_micros) / 1e6 / sum(n)
-FROM intent_window_stats WHERE model_version = %s
+FROM intent_window_stats WHERE model_version = ANY(%s)
 GROUP BY window_start, window_seconds ORDER BY window_start DESC LIMIT %s
 """
 
@@ -122,16 +122,18 @@ def _figures(intent: str, hours: Sequence[Hour]) -> IntentFigures:
 
 
 class Results:
-    """Reads a run's results: its topic by id, its statistics by the version of its NLU.
+    """Reads a run's results: its topic by id, its statistics by the models that have answered.
+
+    A model that a run before has made goes on with its counts. `model_versions` may grow.
 
     Every call blocks for one query and raises psycopg2.Error when the database is away.
     """
 
-    def __init__(self, url: str, topic_id: str, model_version: str) -> None:
+    def __init__(self, url: str, topic_id: str, model_versions: Collection[str]) -> None:
         self._connection = psycopg2.connect(url, application_name="intentloop-demo")
         self._connection.set_session(readonly=True, autocommit=True)
         self._topic_id = topic_id
-        self._model_version = model_version
+        self._model_versions = model_versions
 
     def totals(self) -> Totals:
         """Return the counts of everything that is committed."""
@@ -139,11 +141,11 @@ class Results:
 
     def intents(self) -> list[IntentFigures]:
         """Return the intents, the most frequent first."""
-        return by_intent(Hour(*row) for row in self._query(_BY_INTENT, self._model_version))
+        return by_intent(Hour(*row) for row in self._query(_BY_INTENT, list(self._model_versions)))
 
     def last_windows(self, limit: int) -> list[WindowFigures]:
         """Return the last windows, the oldest first."""
-        rows = self._query(_WINDOWS, self._model_version, limit)
+        rows = self._query(_WINDOWS, list(self._model_versions), limit)
         return [
             WindowFigures(start, seconds, int(n), int(flagged), int(late), float(mean))
             for start, seconds, n, flagged, late, mean in reversed(rows)

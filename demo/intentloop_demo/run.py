@@ -13,7 +13,7 @@ from threading import Event
 
 import psycopg2
 from confluent_kafka import KafkaException
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -21,6 +21,7 @@ from intentloop_demo.live import LiveTraffic
 from intentloop_demo.player import NotDeliveredError
 from intentloop_demo.report import render, status
 from intentloop_demo.session import Session, StalledError, open_session
+from intentloop_demo.settings import SimulationSettings
 from intentloop_demo.traffic import Customers, Delivery, damaged_records, play
 from intentloop_devstack import UnavailableError
 from intentloop_sink import DatabaseUnavailableError, SchemaError
@@ -61,14 +62,18 @@ def run_demo(
     return _ending_well(console, lambda: _demo(folder, environ, console, conversations, seed))
 
 
-def run_up(folder: Path, environ: Mapping[str, str], console: Console) -> int:
+def run_up(
+    folder: Path, environ: Mapping[str, str], console: Console, simulation: SimulationSettings
+) -> int:
     """Run everything with live traffic until Ctrl-C or SIGTERM, then report.
 
-    The tables keep what earlier runs and the demo have stored. Must be called in the main thread.
+    A simulated reviewer decides what is flagged, and from time to time a model is trained on it,
+    unless `simulation` says otherwise. The tables keep what earlier runs and the demo have stored,
+    and the folder their models. Must be called in the main thread.
 
     Returns 0 when every record is accounted for, else 1 after saying what is wrong.
     """
-    return _ending_well(console, lambda: _up(folder, environ, console))
+    return _ending_well(console, lambda: _up(folder, environ, console, simulation))
 
 
 def _ending_well(console: Console, run: Callable[[], int]) -> int:
@@ -117,10 +122,12 @@ def _play(
         session.await_all(show)
 
 
-def _up(folder: Path, environ: Mapping[str, str], console: Console) -> int:
+def _up(
+    folder: Path, environ: Mapping[str, str], console: Console, simulation: SimulationSettings
+) -> int:
     rng = Random(time.time_ns())
     with open_session(
-        folder, environ, console, now=datetime.now(UTC), fresh=False, serve=True
+        folder, environ, console, now=datetime.now(UTC), fresh=False, simulation=simulation
     ) as session:
         customers = Customers(session.parts.understanding.unseen, rng)
         traffic = LiveTraffic(customers, LIVE_RATE, _now_ms(), rng)
@@ -138,7 +145,14 @@ def _live(session: Session, traffic: LiveTraffic, console: Console, stop: Event)
         while not stop.wait(_TICK_SECONDS):
             session.player.deliver(traffic.due(_now_ms()))
             session.check_worker()
-            live.update(status(session.report()), refresh=True)
+            if session.learning:
+                session.learning.step(datetime.now(UTC))
+            live.update(_status(session), refresh=True)
+
+
+def _status(session: Session) -> RenderableType:
+    loop = session.learning
+    return status(session.report(), loop.progress() if loop else None)
 
 
 @contextmanager

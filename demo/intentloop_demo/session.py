@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +15,14 @@ from rich.text import Text
 from sqlalchemy import make_url
 
 from intentloop_demo.bot import Bot
+from intentloop_demo.learning import Learning, learning
+from intentloop_demo.model import Nlu, ServedModel, StartModel
 from intentloop_demo.parts import Parts, running_parts
 from intentloop_demo.player import Player
 from intentloop_demo.report import Places, Report
 from intentloop_demo.results import Results
+from intentloop_demo.reviewer import Truth
+from intentloop_demo.settings import SimulationSettings
 from intentloop_producer import ConversationLogger, LoggerSettings
 
 _LAST_WINDOWS = 6
@@ -38,6 +42,7 @@ class Session:
     player: Player
     results: Results
     places: Places
+    learning: Learning | None = None
 
     def report(self) -> Report:
         """Return what has come of it so far."""
@@ -83,16 +88,19 @@ def open_session(
     *,
     now: datetime,
     fresh: bool,
-    serve: bool = False,
+    simulation: SimulationSettings | None = None,
 ) -> Iterator[Session]:
-    """Start all parts and a bot, and stop them at the end; with `serve` the HTTP API, too.
+    """Start all parts and a bot, and stop them at the end.
+
+    With `simulation` there are the HTTP API, training and the server of its models, too, and the
+    loop between them, unless it is turned off.
 
     Raises what `running_parts` raises.
     """
     run = now.strftime("%Y%m%dt%H%M%S")
     with (
         running_parts(
-            folder, environ, run, fresh=fresh, serve=serve, say=_saying(console)
+            folder, environ, run, fresh=fresh, serve=simulation is not None, say=_saying(console)
         ) as parts,
         _conversation_log(folder / "bot.log"),
         ConversationLogger(
@@ -103,13 +111,29 @@ def open_session(
             kafka=parts.topic.kafka,
         ) as logger,
     ):
-        # A model is trained at every start; its version says from what and when.
-        version = f"{parts.understanding.classifier.version}-{run}"
-        bot = Bot(parts.understanding.classifier, logger, version)
-        results = Results(parts.postgres.url, parts.topic.id, version)
-        with closing(results):
-            player = Player(bot, logger, parts.topic)
-            yield Session(parts, player, results, _places(parts, folder))
+        bot = Bot(_nlu(parts, run), logger)
+        truth = Truth()
+        with (
+            closing(Results(parts.postgres.url, parts.topic.id, bot.versions)) as results,
+            _loop(parts, truth, simulation) as loop,
+        ):
+            player = Player(bot, logger, parts.topic, truth.hear if loop else None)
+            yield Session(parts, player, results, _places(parts, folder), loop)
+
+
+def _nlu(parts: Parts, run: str) -> Nlu:
+    # A model is trained at every start; its version says from what and when.
+    classifier = parts.understanding.classifier
+    start = StartModel(classifier, f"{classifier.version}-{run}")
+    return ServedModel(parts.services.nlu.url, start) if parts.services else start
+
+
+def _loop(
+    parts: Parts, truth: Truth, simulation: SimulationSettings | None
+) -> AbstractContextManager[Learning | None]:
+    if simulation is None or not simulation.reviewer:
+        return nullcontext()
+    return learning(parts.postgres.url, truth, simulation)
 
 
 def _saying(console: Console) -> Callable[[str, str], None]:

@@ -23,6 +23,8 @@ PAGES = [
     f"{WEEK}?q=no+such+words",
     f"{WEEK}/intents/track_order",
     f"{WEEK}/intents/track_order?columns=window",
+    f"{WEEK}/models",
+    f"{WEEK}/models?columns=day",
     "/review",
     "/review?queue=audit",
     "/audit",

@@ -21,14 +21,19 @@ from intentloop_sink.catalogue import (
     ExampleChange,
     PostgresCatalogue,
 )
+from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.catalogue.filters import ExampleFilter
 from intentloop_sink.connection import session
 from intentloop_sink.privacy import erase_examples
 from intentloop_sink.review import (
+    REJECTED,
+    SIMULATED,
+    SIMULATION,
     Card,
     Decide,
     Decisions,
     DrawAudit,
+    DrawShare,
     Queue,
     ReviewQueue,
     SkipCard,
@@ -214,6 +219,17 @@ def test_undo_gives_back_what_was_there(desk: Desk) -> None:
     assert again is not None
     assert again.id == card.id
     assert desk.undo() == []
+
+
+def test_what_a_simulation_decides_is_marked_until_it_is_taken_back(desk: Desk) -> None:
+    desk.receive(unsure(0, "blabla"))
+    card = desk.take(SIMULATION)
+    assert card
+    desk.decide(card, Verdict.REJECT, SIMULATION)
+    assert [row[3] for row in desk.examples()] == [[REVIEWED, REJECTED, SIMULATED]]
+
+    desk.undo(SIMULATION)
+    assert [row[3] for row in desk.examples()] == [["needs_review"]]
 
 
 def test_undo_leaves_alone_what_somebody_changed_since(desk: Desk) -> None:
@@ -479,6 +495,25 @@ def test_who_decided_what_and_when_is_kept(desk: Desk) -> None:
 def yesterday(offset: int) -> int:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return int((midnight - timedelta(hours=20)).timestamp() * 1000) + offset * 60_000
+
+
+def test_a_share_is_drawn_of_what_was_not_flagged_and_never_twice(desk: Desk) -> None:
+    desk.receive(
+        *(entry(i, message_text=f"sure {i}", timestamp=yesterday(i)) for i in range(200)),
+        unsure(200, "flagged", timestamp=yesterday(50)),
+    )
+    since = datetime.fromtimestamp(yesterday(0) / 1000, UTC)
+    half = DrawShare(dataset_id=DATASET, since=since, until=since + timedelta(days=1), share=0.5)
+
+    drawn = desk.catalogue.apply(half)
+    assert 60 < drawn < 140
+    assert desk.catalogue.apply(half) == drawn
+    [(sure, all_of_them)] = tables.query(
+        desk.url,
+        "SELECT count(*) FILTER (WHERE queue = 'audit' AND text LIKE 'sure%'),"
+        " count(*) FILTER (WHERE queue = 'audit') FROM review_card",
+    )
+    assert sure == all_of_them == drawn
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from intentloop_demo.nlu import IntentClassifier, Prediction
+from intentloop_demo.nlu import IntentClassifier
 from intentloop_demo.traffic import Customers, Delivery, Message, deliver
 from intentloop_demo.utterances import load_utterances, split
 from intentloop_schemas import Batch, ClosedBy, Entry, TopicPartition
 from intentloop_sink import PostgresSink, Stored
+from intentloop_training.prediction import Prediction
 from support.batches import LogRecord, entry
 
 DAYS = 7

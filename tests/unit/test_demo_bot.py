@@ -5,19 +5,20 @@ from random import Random
 import pytest
 
 from intentloop_demo.bot import Bot
-from intentloop_demo.nlu import Guess, Prediction
+from intentloop_demo.model import Reading
 from intentloop_demo.traffic import Customers
 from intentloop_demo.utterances import load_utterances
+from intentloop_training.prediction import Guess, Prediction
 
 
 class Nlu:
     """Says what it was told to."""
 
     def __init__(self, *predictions):
-        self.predictions = list(predictions)
+        self.readings = [Reading(prediction, "v7") for prediction in predictions]
 
-    def classify(self, texts):
-        return self.predictions[: len(texts)]
+    def read(self, texts):
+        return self.readings[: len(texts)]
 
 
 class Logger:
@@ -41,7 +42,7 @@ def test_logs_every_field_of_the_message(messages):
     logger = Logger()
     [message] = messages
 
-    Bot(Nlu(SURE), logger, "v7").receive(messages)
+    Bot(Nlu(SURE), logger).receive(messages)
 
     assert logger.logged == [
         {
@@ -61,8 +62,19 @@ def test_logs_every_field_of_the_message(messages):
     ]
 
 
+def test_a_message_that_comes_twice_is_understood_as_the_first_time(messages):
+    other = Prediction("help", 0.5, ())
+    nlu = Nlu(SURE)
+    bot = Bot(nlu, Logger())
+    [first] = bot.receive(messages)
+    nlu.readings = [Reading(other, "v8")]
+
+    assert bot.receive(messages) == [first]
+    assert bot.versions == {"v7"}
+
+
 def test_answers_what_it_understood(messages):
-    [answer] = Bot(Nlu(SURE), Logger(), "v7").receive(messages)
+    [answer] = Bot(Nlu(SURE), Logger()).receive(messages)
 
     assert answer.prediction == SURE
     assert "on its way" in answer.reply
@@ -72,6 +84,6 @@ def test_answers_what_it_understood(messages):
     "prediction", [Prediction("track_order", 0.2, ()), Prediction("out_of_scope", 0.99, ())]
 )
 def test_asks_again_when_it_did_not(messages, prediction):
-    [answer] = Bot(Nlu(prediction), Logger(), "v7").receive(messages)
+    [answer] = Bot(Nlu(prediction), Logger()).receive(messages)
 
     assert "other words" in answer.reply

@@ -60,6 +60,22 @@ def test_it_says_what_the_model_was_made_of(card: ModelCard) -> None:
     assert card.parameters.regularisation == 1
 
 
+def test_seeds_are_said_and_left_out_of_what_is_said_of_traffic(tmp_path: Path) -> None:
+    traffic = [replace(row, predicted_intent="wrong") for row in ROWS]
+    seeds = [replace(row, id=f"seed-{row.id}", is_seed=True) for row in ROWS]
+    registry = ModelRegistry(tmp_path, DATASET)
+    card = build(
+        snapshot([*traffic, *seeds]), registry, "v1", Recipe(), now=lambda: NOW, progress=untold
+    )
+
+    assert card.snapshot.seeds == len(seeds)
+    assert card.review_rate.of == len(traffic)
+    assert card.logged_accuracy.value == 0
+    assert card.logged_accuracy.of == card.evaluation.size / 2
+    page = (registry.folder_of("v1") / "card.html").read_text()
+    assert f"{len(seeds)} of {2 * len(seeds)} examples are seeds" in page
+
+
 def test_it_says_how_good_the_model_is(card: ModelCard) -> None:
     evaluation = card.evaluation
     low, high = evaluation.accuracy.interval

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intentloop_schemas.texts import normalise
 from intentloop_training.examples import LabelledExample, Snapshot
-from intentloop_training.selection import Selection, SelectionRule, select
+from intentloop_training.selection import Selection, SelectionRule, is_held_out, select
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = SelectionRule()
@@ -25,9 +26,17 @@ def example(
     reviewed: bool = True,
     confidence: float = 0.95,
     predicted: str | None = None,
+    rejected: bool = False,
 ) -> LabelledExample:
     return LabelledExample(
-        f"ex-{number}", text, intent, predicted or intent, confidence, reviewed, NOW
+        f"ex-{number}",
+        text,
+        intent,
+        predicted or intent,
+        confidence,
+        reviewed,
+        NOW,
+        rejected=rejected,
     )
 
 
@@ -146,6 +155,22 @@ def test_what_a_person_says_of_a_text_silences_the_machine() -> None:
 
     [lesson] = select([*machine, example(-1, text.upper(), "right")], RULE).lessons
     assert lesson.intent == "right"
+
+
+@pytest.mark.parametrize("is_for_learning", [True, False])
+def test_what_a_reviewer_rejected_neither_teaches_nor_judges(*, is_for_learning: bool) -> None:
+    text = next(t for t in WORDS if is_held_out(normalise(t), RULE) is not is_for_learning)
+    rejected = [example(1, text, rejected=True), example(2, text, reviewed=False)]
+
+    selection = select(rejected, RULE)
+    assert (selection.lessons, selection.holdout) == ([], [])
+    assert selection.left_out == {"rejected": 2}
+
+
+def test_a_text_that_was_rejected_once_and_labelled_once_has_the_label() -> None:
+    rows = [example(1, learned_text(), "wrong", rejected=True), example(2, learned_text(), "right")]
+
+    assert [lesson.intent for lesson in select(rows, RULE).lessons] == ["right"]
 
 
 def test_spellings_that_differ_in_nothing_that_matters_are_one_text() -> None:

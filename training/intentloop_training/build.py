@@ -61,7 +61,7 @@ def build(
         training_seconds=seconds,
         code=CODE,
         evaluation=evaluate(candidate.judgements),
-        review_rate=review_rate(trained.model, snapshot.rows[-NEWEST_MESSAGES:], recipe.review),
+        review_rate=review_rate(trained.model, snapshot.messages[-NEWEST_MESSAGES:], recipe.review),
         logged_accuracy=_logged_accuracy(selection.holdout),
         doubts=dict(candidate.doubts),
         compared_with=current.version if current else None,
@@ -96,5 +96,6 @@ def _current(registry: ModelRegistry, holdout: Sequence[LabelledExample]) -> Sta
 
 
 def _logged_accuracy(holdout: Sequence[LabelledExample]) -> Rate:
-    right = sum(example.predicted_intent == example.intent for example in holdout)
-    return Rate.from_counts(right, len(holdout))
+    answered = [example for example in holdout if not example.is_seed]
+    right = sum(example.predicted_intent == example.intent for example in answered)
+    return Rate.from_counts(right, len(answered))

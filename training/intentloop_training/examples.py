@@ -18,8 +18,9 @@ class LabelledExample:
     """A customer's message and what it is taken to mean.
 
     `intent` is the current label; `predicted_intent` and `confidence`, from 0 to 1, are what the
-    NLU said then. `reviewed` tells whether a person has looked at the label. `simulated` marks a
-    review that a simulation made.
+    NLU said then. `reviewed` tells whether a person has looked at the label; what they found unfit
+    for training is `rejected`. `simulated` marks a review that a simulation made. A seed
+    (`is_seed`) was taught to bots before they had traffic: no NLU was asked what it means.
     """
 
     id: str
@@ -32,6 +33,8 @@ class LabelledExample:
     step: str | None = None
     language: str | None = None
     simulated: bool = False
+    rejected: bool = False
+    is_seed: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -58,6 +61,11 @@ class Snapshot:
         """How many rows a person has looked at."""
         return sum(row.reviewed for row in self.rows)
 
+    @property
+    def messages(self) -> tuple[LabelledExample, ...]:
+        """What customers wrote: all rows but the seeds."""
+        return tuple(row for row in self.rows if not row.is_seed)
+
     @cached_property
     def ids_hash(self) -> str:
         """SHA-256 of the rows' ids, sorted, a line each: the same rows, the same hash."""
@@ -65,8 +73,10 @@ class Snapshot:
 
     @cached_property
     def labels_hash(self) -> str:
-        """SHA-256 of ids, labels and whether they were reviewed: it changes with every review."""
-        return _digest(f"{row.id}\t{row.intent}\t{row.reviewed}" for row in self.rows)
+        """SHA-256 of ids, labels and what reviewers said: it changes with every review."""
+        return _digest(
+            f"{row.id}\t{row.intent}\t{row.reviewed}\t{row.rejected}" for row in self.rows
+        )
 
 
 class SnapshotFacts(Report):
@@ -77,6 +87,7 @@ class SnapshotFacts(Report):
     rows: int
     reviewed: int
     simulated_reviews: int
+    seeds: int = 0
     ids_hash: str
     labels_hash: str
     first_created_at: datetime | None
@@ -92,6 +103,7 @@ class SnapshotFacts(Report):
             rows=len(rows),
             reviewed=snapshot.reviewed,
             simulated_reviews=sum(row.reviewed and row.simulated for row in rows),
+            seeds=sum(row.is_seed for row in rows),
             ids_hash=snapshot.ids_hash,
             labels_hash=snapshot.labels_hash,
             first_created_at=rows[0].created_at if rows else None,

@@ -58,9 +58,13 @@ def select(rows: Iterable[LabelledExample], rule: SelectionRule) -> Selection:
     by_text = sorted(rows, key=lambda row: (row.key, row.id))
     for key, group in groupby(by_text, key=lambda row: row.key):
         copies = list(group)
-        reviewed = [row for row in copies if row.reviewed]
+        rejected = [row for row in copies if row.rejected]
+        reviewed = [row for row in copies if row.reviewed and not row.rejected]
         if not key:
             result.left_out["without a word"] += len(copies)
+        elif rejected and not reviewed:
+            # Noise, abuse or somebody's data: what the model thought of it counts as little.
+            result.left_out["rejected"] += len(copies)
         elif is_held_out(key, rule):
             result.holdout.extend(reviewed)
             result.left_out["kept for the holdout, not reviewed"] += len(copies) - len(reviewed)

@@ -23,8 +23,11 @@ class TrainingSettings(JobSettings):
 
     models_dir: Path = Path("var/models")
     """Folder of the models; runners and servers on several machines share it."""
-    datasets_dir: Path = Path("var/datasets")
-    """Folder of the examples without a database: `<dataset>.jsonl`, as the HTTP API gives them."""
+    datasets_dir: Path | None = None
+    """Folder of examples instead of those in FALLBACK_DIR, where there is no database:
+    `<dataset>.jsonl`, as the HTTP API gives them."""
+    seeds_dir: Path | None = None
+    """Folder of what models learn besides traffic: `<dataset>.jsonl`, in the same form."""
     features: Features = Features.WORDS
     """What a model sees of a text: words, or embeddings, which are more exact for English."""
     holdout_share: float = Field(0.2, gt=0, lt=1)

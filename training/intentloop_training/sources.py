@@ -1,9 +1,11 @@
-"""Where examples come from: the database, or files in the form in which the HTTP API gives them."""
+"""Where examples come from: the database, what stands in for it, or files of one's own."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,15 @@ from typing import Any
 from pydantic import AwareDatetime, TypeAdapter
 from sqlalchemy import select
 
+from intentloop_sink.catalogue import Example, ExampleFilter, FileState
+from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.connection import session
+from intentloop_sink.review import REJECTED, SIMULATED
 from intentloop_sink.tables import example
-from intentloop_training.examples import LabelledExample, Snapshot
+from intentloop_training.examples import Examples, LabelledExample, Snapshot
 
-REVIEWED_TAG = "reviewed"
-SIMULATED_TAG = "simulated"
+_ANY_WINDOW = 30
+"""Seconds; nobody asks about windows here."""
 _time: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
@@ -33,8 +38,9 @@ def example_of(row: Mapping[str, Any]) -> LabelledExample:
         intent=row["intent"],
         predicted_intent=row["predictedIntent"],
         confidence=float(row["confidence"]),
-        reviewed=REVIEWED_TAG in tags,
-        simulated=SIMULATED_TAG in tags,
+        reviewed=REVIEWED in tags,
+        simulated=SIMULATED in tags,
+        rejected=REJECTED in tags,
         created_at=_time.validate_python(row["createdAt"]),
         step=row.get("currentStep"),
         language=row.get("language"),
@@ -70,6 +76,27 @@ class PostgresExamples:
             return Snapshot.of(dataset_id, as_of, (example_of(dict(row)) for row in rows))
 
 
+class CatalogueExamples:
+    """The files that API and worker keep where there is no database, edits included."""
+
+    def __init__(
+        self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._folder = folder
+        self._now = now
+
+    def snapshot(self, dataset_id: str) -> Snapshot:
+        """Return the dataset as it is now; reads all files. Raises OSError."""
+        as_of = self._now()
+        with (
+            closing(FileState(self._folder, window_seconds=_ANY_WINDOW)) as state,
+            state.reading() as catalogue,
+        ):
+            pages = catalogue.examples.stream(dataset_id, ExampleFilter())
+            rows = [_labelled(one) for page in pages for one in page]
+        return Snapshot.of(dataset_id, as_of, rows)
+
+
 class FileExamples:
     """A folder with a file `<dataset>.jsonl` for each dataset: an example as JSON in each line.
 
@@ -88,6 +115,41 @@ class FileExamples:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         rows = (_read(path, number, line) for number, line in enumerate(lines, 1))
         return Snapshot.of(dataset_id, self._now(), rows)
+
+
+class SeededExamples:
+    """A dataset, and with it what bots were taught before they had traffic.
+
+    A dataset that has an example of a seed's id has the last word.
+    """
+
+    def __init__(self, dataset: Examples, seeds: Examples) -> None:
+        self._dataset = dataset
+        self._seeds = seeds
+
+    def snapshot(self, dataset_id: str) -> Snapshot:
+        """Return both as they are now. Raises what either raises."""
+        dataset = self._dataset.snapshot(dataset_id)
+        known = {row.id for row in dataset.rows}
+        seeds = self._seeds.snapshot(dataset_id).rows
+        new = (replace(row, is_seed=True) for row in seeds if row.id not in known)
+        return Snapshot.of(dataset_id, dataset.as_of, [*dataset.rows, *new])
+
+
+def _labelled(one: Example) -> LabelledExample:
+    return example_of(
+        {
+            "id": one.id,
+            "input": one.input,
+            "intent": one.intent,
+            "tags": one.tags,
+            "createdAt": one.created_at,
+            "predictedIntent": one.predicted_intent,
+            "confidence": one.confidence,
+            "currentStep": one.current_step,
+            "language": one.language,
+        }
+    )
 
 
 def _read(path: Path, number: int, line: str) -> LabelledExample:

@@ -62,6 +62,7 @@ async def show_audit(
         dataset_id=wanted.dataset_id,
         judged=len(audited),
         right=right,
+        simulated=sum(one.is_simulated for one in audited),
         interval=wilson_interval(right, len(audited)) if audited else None,
         by_intent=precision_by_intent(audited),
         curve=_curve(audited),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from intentloop_admin.pages.charts import Plot, ceiling, time_labels
-from intentloop_admin.pages.forms import Range
 from intentloop_admin.pages.rendering import render, shown_sender
+from intentloop_admin.pages.spans import Drawn, Span, Width
 from intentloop_admin.routes.datasets import existing
 from intentloop_admin.routes.dependencies import InPath, ServicesOf
 from intentloop_admin.security.access import Where, requires
@@ -28,33 +26,8 @@ from intentloop_sink.insights.messages import SCANNED, Messages
 from intentloop_sink.review import Decisions
 
 _SAMPLES = 12
-_MAX_COLUMNS = 240
 
 router = APIRouter(prefix="/training/datasets/{dataset_id}/intents", include_in_schema=False)
-
-
-class Width(StrEnum):
-    """How much time a column stands for; the longest range that it is shown for follows."""
-
-    WINDOW = "window"
-    FIVE_MINUTES = "5 min"
-    HOUR = "hour"
-    DAY = "day"
-
-
-class Wanted(Range):
-    """A range of time, and how fine it is drawn."""
-
-    columns: Width = Width.HOUR
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The part of a range that fits into a chart, and the time of its columns."""
-
-    since: datetime
-    until: datetime
-    width: timedelta
 
 
 @router.get("/{intent:path}")
@@ -63,13 +36,13 @@ async def show_intent(
     services: ServicesOf,
     dataset_id: InPath,
     intent: Annotated[Intent, Path()],
-    wanted: Annotated[Wanted, Query()],
+    wanted: Annotated[Drawn, Query()],
     key: Annotated[Key, requires(Scope.READ, Where.PATH)],
 ) -> Response:
     """Show an intent."""
     await existing(services, dataset_id)
     window = timedelta(seconds=services.configuration.worker.window_seconds)
-    span = _span(wanted, window, datetime.now(UTC))
+    span = Span.of(wanted, wanted.columns, window, datetime.now(UTC))
     found = await services.stores.read(lambda c: _page(c, dataset_id, intent, wanted, span))
     samples = [(example, shown_sender(example.sender, key)) for example in found.pop("samples")]
     return render(
@@ -87,18 +60,8 @@ async def show_intent(
     )
 
 
-def _span(wanted: Wanted, window: timedelta, now: datetime) -> Span:
-    widths = {Width.WINDOW: window, Width.FIVE_MINUTES: timedelta(minutes=5),
-              Width.HOUR: timedelta(hours=1), Width.DAY: timedelta(days=1)}  # fmt: skip
-    width = widths[wanted.columns]
-    until = min(wanted.end, now)
-    # Aligned, so that no column is cut.
-    earliest = until - (until - datetime.fromtimestamp(0, UTC)) % width - (_MAX_COLUMNS - 1) * width
-    return Span(max(wanted.start, earliest), until, width)
-
-
 def _page(
-    catalogue: Catalogue, dataset_id: str, intent: str, wanted: Wanted, span: Span
+    catalogue: Catalogue, dataset_id: str, intent: str, wanted: Drawn, span: Span
 ) -> dict[str, Any]:
     statistics = catalogue.statistics
     drawn = wanted.statistics(intent=intent, since=span.since, until=span.until)
@@ -138,7 +101,7 @@ def _page(
 def _sum(
     catalogue: Catalogue,
     dataset_id: str,
-    wanted: Wanted,
+    wanted: Drawn,
     intent: str,
     since: datetime,
     until: datetime,
@@ -153,28 +116,16 @@ def _description(catalogue: Catalogue, dataset_id: str, intent: str) -> str:
 
 
 def _columns(periods: Sequence[Period], span: Span) -> list[tuple[datetime, Period | None]]:
-    known = {period.start: period for period in periods}
-    origin = datetime.fromtimestamp(0, UTC)
-    first = span.since - (span.since - origin) % span.width
-    count = max(1, -((first - span.until) // span.width))
-    return [(start, known.get(start)) for start in (first + i * span.width for i in range(count))]
-
-
-def _form(span: Span) -> str:
-    if span.width >= timedelta(days=1):
-        return "%d %b"
-    return "%d %b %H:%M" if span.until - span.since > timedelta(days=1) else "%H:%M:%S"
+    return span.columns({period.start: period for period in periods})
 
 
 def _counts(periods: Sequence[Period], span: Span) -> Plot:
     columns = _columns(periods, span)
     heights = [period.confidence.n if period else 0 for _, period in columns]
     plot = Plot("Messages over time", len(columns), ceiling(heights))
-    hints = [
-        f"{start:{_form(span)}}: {n:,}" for (start, _), n in zip(columns, heights, strict=True)
-    ]
+    hints = [f"{start:{span.form}}: {n:,}" for (start, _), n in zip(columns, heights, strict=True)]
     plot.bars(heights, "bar", hints)
-    time_labels(plot, [start for start, _ in columns], _form(span))
+    time_labels(plot, [start for start, _ in columns], span.form)
     return plot
 
 
@@ -182,7 +133,7 @@ def _confidence(periods: Sequence[Period], span: Span) -> Plot:
     columns = _columns(periods, span)
     plot = Plot("Confidence over time", len(columns), 1, percent=True)
     _draw_confidence(plot, [period for _, period in columns])
-    time_labels(plot, [start for start, _ in columns], _form(span))
+    time_labels(plot, [start for start, _ in columns], span.form)
     return plot
 
 

@@ -16,7 +16,7 @@ from intentloop_sink.catalogue.examples import (
     ExampleChange,
     Page,
 )
-from intentloop_sink.catalogue.files import FileCatalogue, FileFollower, FileReader
+from intentloop_sink.catalogue.files import FileCatalogue, FileFollower, FileReader, FileState
 from intentloop_sink.catalogue.filters import Cursor, ExampleFilter, StatisticsFilter
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
@@ -52,6 +52,7 @@ __all__ = [
     "FileFollower",
     "FileIndex",
     "FileReader",
+    "FileState",
     "MarkUsed",
     "OpenSession",
     "Overlay",

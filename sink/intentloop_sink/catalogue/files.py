@@ -21,7 +21,7 @@ from intentloop_sink.catalogue.examples import (
 )
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.catalogue.intents import DescribeIntent, Relabel
-from intentloop_sink.catalogue.journal import Follower, Journal
+from intentloop_sink.catalogue.journal import Follower, Journal, KeptJournal
 from intentloop_sink.catalogue.reports import AddReport
 from intentloop_sink.connection import DatabaseUnavailableError
 
@@ -109,10 +109,7 @@ class FileCatalogue(FileReader):
     def __init__(self, folder: Path, *, window_seconds: int) -> None:
         super().__init__(folder, window_seconds=window_seconds)
         self._journal = Journal(folder, KINDS)
-        for recorded in self._journal.recorded():
-            self._index.load(recorded.cut)
-            with self._index.engine.begin() as connection:
-                recorded.edit.run(connection, recorded.at)
+        _make_again(self._journal, self._index)
 
     def apply(self, edit: Edit[R]) -> R:
         """Make a change; it is on disk when this returns.
@@ -132,6 +129,24 @@ class FileCatalogue(FileReader):
         """Let go of the journal and throw the index away."""
         super().close()
         self._journal.close()
+
+
+class FileState(FileReader):
+    """Questions over the files of all writers, with the edits that there are by now.
+
+    For who looks once while another process keeps the journal. Opening it reads all files once.
+    """
+
+    def __init__(self, folder: Path, *, window_seconds: int) -> None:
+        super().__init__(folder, window_seconds=window_seconds)
+        _make_again(KeptJournal(folder, KINDS), self._index)
+
+
+def _make_again(journal: KeptJournal, index: FileIndex) -> None:
+    for recorded in journal.recorded():
+        index.load(recorded.cut)
+        with index.engine.begin() as connection:
+            recorded.edit.run(connection, recorded.at)
 
 
 def _now() -> datetime:

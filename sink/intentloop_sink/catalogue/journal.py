@@ -44,26 +44,13 @@ class Recorded(NamedTuple):
     edit: Edit[Any]
 
 
-class Journal:
-    """The journal of a folder, held for as long as its process lives.
-
-    Raises SpoolHeldError when another live process holds it.
-    """
+class KeptJournal:
+    """The journal of a folder, whoever holds it: what is there can be read."""
 
     def __init__(self, folder: Path, kinds: Mapping[str, type[Edit[Any]]]) -> None:
         self._path = folder / FILE_NAME
         self._kinds = kinds
         self._cut: dict[str, int] = {}
-        make_folder(folder, os.fsync)
-        self._lock = os.open(folder / "edits.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise SpoolHeldError(
-                f"another API keeps its data in {folder}: give each a FALLBACK_DIR of its own, or "
-                "set DATABASE_URL so that several can share a database"
-            ) from None
 
     def recorded(self) -> Iterator[Recorded]:
         """Yield the edits, the oldest first. What is damaged is left out, and logged."""
@@ -77,6 +64,32 @@ class Journal:
             except (ValueError, KeyError) as error:
                 # Half a last line is an edit that nobody was told of.
                 log.warning("line %d of %s is left out: %s", number, self._path, error)
+
+    def _read(self, line: bytes) -> Recorded:
+        kept = _kept(line)
+        edit = self._kinds[kept["edit"]].model_validate(kept["fields"])
+        self._cut |= kept["cut"]
+        return Recorded(_TIME.validate_python(kept["at"]), dict(self._cut), edit)
+
+
+class Journal(KeptJournal):
+    """The same, held for as long as its process lives: it alone adds edits.
+
+    Raises SpoolHeldError when another live process holds it.
+    """
+
+    def __init__(self, folder: Path, kinds: Mapping[str, type[Edit[Any]]]) -> None:
+        super().__init__(folder, kinds)
+        make_folder(folder, os.fsync)
+        self._lock = os.open(folder / "edits.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise SpoolHeldError(
+                f"another API keeps its data in {folder}: give each a FALLBACK_DIR of its own, or "
+                "set DATABASE_URL so that several can share a database"
+            ) from None
 
     def append(self, edit: Edit[Any], at: datetime, cut: Mapping[str, int]) -> None:
         """Add an edit; it is on disk when this returns. Raises OSError."""
@@ -95,12 +108,6 @@ class Journal:
     def close(self) -> None:
         """Let go of it."""
         os.close(self._lock)
-
-    def _read(self, line: bytes) -> Recorded:
-        kept = _kept(line)
-        edit = self._kinds[kept["edit"]].model_validate(kept["fields"])
-        self._cut |= kept["cut"]
-        return Recorded(_TIME.validate_python(kept["at"]), dict(self._cut), edit)
 
 
 class Follower:

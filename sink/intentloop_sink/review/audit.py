@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
-from intentloop_sink.catalogue.edit import Edit
+from intentloop_schemas.event import Confidence, DatasetId
+from intentloop_sink.catalogue.edit import Edit, Moment
 from intentloop_sink.catalogue.forgetting import DRAWING
 from intentloop_sink.review.cards import Verdict, audit_card_id
+from intentloop_sink.review.settling import SIMULATION
 
 DAILY_SAMPLE = 50
 """Messages a day and dataset."""
+MOST_AT_ONCE = 1_000
+"""Messages of a share."""
 DAYS_BACK = 7
 """Days that are still drawn when nobody did so in time."""
 
@@ -40,6 +44,16 @@ WHERE "datasetId" = :dataset AND "createdAt" >= :since AND "createdAt" < :until
 ORDER BY "createdAt", id OFFSET :rank LIMIT 1
 """)
 
+# Ids hold a hash, so a checksum of them is as good as chance, and always says the same.
+_SHARE = text("""
+SELECT id, input, coalesce("currentStep", '') AS step, "predictedIntent", confidence, "createdAt"
+FROM "Example"
+WHERE "datasetId" = :dataset AND "createdAt" >= :since AND "createdAt" < :until
+  AND cardinality("reviewReasons") = 0
+  AND hashtextextended(id, 0) & 65535 < CAST(:share AS float8) * 65536
+ORDER BY "createdAt", id LIMIT :limit
+""")
+
 # One that somebody has reviewed already tells nothing new, but leaving it out would spoil chance.
 _ADD_CARD = text("""
 INSERT INTO review_card (id, queue, dataset_id, text, step, sample_id, predicted_intent, confidence,
@@ -58,22 +72,27 @@ VALUES (:dataset, :day, :population, :drawn)
 """)
 
 _AUDITED = text("""
-SELECT predicted_intent, confidence, verdict = 'accept' AS is_right FROM review_decision
+SELECT predicted_intent, confidence, verdict = 'accept' AS is_right, reviewer = :simulation
+FROM review_decision
 WHERE dataset_id = :dataset AND queue = 'audit' AND decided_at >= :since AND undone_at IS NULL
   AND verdict = ANY(:verdicts)
 ORDER BY id
 """)
 
-_JUDGED = [Verdict.ACCEPT, Verdict.CORRECT, Verdict.OUT_OF_SCOPE]
+JUDGED = [Verdict.ACCEPT, Verdict.CORRECT, Verdict.OUT_OF_SCOPE]
 """Verdicts that say whether the model was right; `reject` and `unsure` do not."""
 
 
 class Audited(NamedTuple):
-    """One audited message: what the model said, how sure it was, and whether it was right."""
+    """One audited message: what the model said, how sure it was, and whether it was right.
+
+    `is_simulated`: no person said so.
+    """
 
     predicted_intent: str
     confidence: float
     is_right: bool
+    is_simulated: bool = False
 
 
 class Place(NamedTuple):
@@ -129,17 +148,47 @@ class DrawAudit(Edit[int]):
             hour = {**wanted, "since": since, "until": since + timedelta(hours=1)}
             row = connection.execute(_PICK, {**hour, "rank": place.rank}).first()
             if row is not None:
-                card = audit_card_id(dataset, row.id)
-                values = {"card": card, "dataset": dataset, "input": row.input, "step": row.step,
-                          "id": row.id, "intent": row.predictedIntent, "at": at,
-                          "confidence": row.confidence, "priority": chance.random(),
-                          "last_at": row.createdAt}  # fmt: skip
-                connection.execute(_ADD_CARD, values)
-                connection.execute(_ADD_COPY, values)
+                _add(connection, dataset, row, chance.random(), at)
                 drawn += 1
         counted = {"dataset": dataset, "day": day, "population": sum(counts), "drawn": drawn}
         connection.execute(_ADD_DAY, counted)
         return drawn
+
+
+class DrawShare(Edit[int | None]):
+    """Draw a share of the unflagged messages of a stretch of time; return how many messages.
+
+    For who cannot wait for the night. Drawing again adds nothing. None, and nothing done, when
+    another process draws.
+    """
+
+    dataset_id: DatasetId
+    since: Moment
+    until: Moment
+    share: Confidence
+
+    def run(self, connection: Connection, at: datetime) -> int | None:
+        """Insert the cards."""
+        if not connection.execute(_TAKE_TURN, {"turn": DRAWING}).scalar_one():
+            return None
+        wanted = {"dataset": self.dataset_id, "since": self.since, "until": self.until,
+                  "share": self.share, "limit": MOST_AT_ONCE}  # fmt: skip
+        rows = connection.execute(_SHARE, wanted).all()
+        for row in rows:
+            chance = Random(row.id)  # noqa: S311 - an order, not a secret
+            _add(connection, self.dataset_id, row, chance.random(), at)
+        return len(rows)
+
+
+def _add(
+    connection: Connection, dataset: str, row: Row[Any], priority: float, at: datetime
+) -> None:
+    card = audit_card_id(dataset, row.id)
+    values = {"card": card, "dataset": dataset, "input": row.input, "step": row.step, "id": row.id,
+              "intent": row.predictedIntent, "confidence": row.confidence, "priority": priority,
+              "at": at, "last_at": row.createdAt}  # fmt: skip
+    connection.execute(_ADD_CARD, values)
+    connection.execute(_ADD_COPY, values)
 
 
 @dataclass(frozen=True)
@@ -150,5 +199,6 @@ class Audits:
 
     def since(self, dataset_id: str, since: datetime) -> list[Audited]:
         """Return what was audited since a time."""
-        wanted = {"dataset": dataset_id, "since": since, "verdicts": _JUDGED}
+        wanted = {"dataset": dataset_id, "since": since, "verdicts": JUDGED,
+                  "simulation": SIMULATION}  # fmt: skip
         return [Audited(*row) for row in self.connection.execute(_AUDITED, wanted)]

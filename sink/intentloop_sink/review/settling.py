@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
 
 from intentloop_sink.catalogue.examples import REVIEWED
 from intentloop_sink.encoding import NEEDS_REVIEW
@@ -10,9 +12,13 @@ from intentloop_sink.review.cards import Verdict
 
 REJECTED = "rejected"
 """A tag: reviewed, and not fit for training."""
+SIMULATION = "simulation"
+"""The reviewer's name of whoever only plays one; no key has it as its id."""
+SIMULATED = "simulated"
+"""A tag: reviewed by a simulation."""
 
 _CARD = text("""
-SELECT c.id, c.decision_id, d.verdict, d.intent
+SELECT c.id, c.decision_id, d.verdict, d.intent, d.reviewer
 FROM review_card c JOIN review_decision d ON d.id = c.decision_id
 WHERE c.id = :card AND c.state = 'decided' FOR UPDATE OF c
 """)
@@ -51,7 +57,8 @@ WHERE card_id = :card AND decision_id = :decision AND prior_intent IS NOT NULL O
 # Who has changed an example since means it: only what the decision made of it is taken back.
 _RESTORE_EXAMPLES = text("""
 UPDATE "Example" AS e
-SET tags = array_cat(array_remove(array_remove(e.tags, :reviewed), :rejected),
+SET tags = array_cat(array_remove(array_remove(array_remove(e.tags, :reviewed), :rejected),
+                                  :simulated),
                      CASE WHEN cardinality(e."reviewReasons") > 0 THEN ARRAY[:needs_review]
                           ELSE '{}'::text[] END),
     intent = before.intent
@@ -76,12 +83,20 @@ def settle(connection: Connection, card: str, *, limit: int) -> int:
         copies = {"ids": list(ids), "decision": decided.decision_id}
         connection.execute(_MARK_COPIES, copies)
         connection.execute(_PASS_COPIES, copies)
-        tags = [REVIEWED, REJECTED] if decided.verdict == Verdict.REJECT else [REVIEWED]
-        changes = {"tags": tags, "intent": decided.intent, "needs_review": NEEDS_REVIEW}
+        changes = {"tags": _tags(decided), "intent": decided.intent, "needs_review": NEEDS_REVIEW}
         connection.execute(_CHANGE_EXAMPLES, {"ids": list(ids), **changes})
     if len(ids) < limit:
         connection.execute(_SETTLED, {"card": card})
     return len(ids)
+
+
+def _tags(decided: Row[Any]) -> list[str]:
+    tags = [REVIEWED]
+    if decided.verdict == Verdict.REJECT:
+        tags.append(REJECTED)
+    if decided.reviewer == SIMULATION:
+        tags.append(SIMULATED)
+    return tags
 
 
 def unsettle(connection: Connection, card: str, decision: int, intent: str | None) -> None:
@@ -96,6 +111,7 @@ def unsettle(connection: Connection, card: str, decision: int, intent: str | Non
             "intent": intent,
             "reviewed": REVIEWED,
             "rejected": REJECTED,
+            "simulated": SIMULATED,
             "needs_review": NEEDS_REVIEW,
         },
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from intentloop_producer import ConversationLogger
+from intentloop_training.prediction import Guess
 
 MESSAGES = (
     "track my order",
@@ -32,12 +33,13 @@ class NluUnavailableError(Exception):
 
 
 class Answer(NamedTuple):
-    """What the NLU made of a message; `confidence` from 0 to 1."""
+    """What the NLU made of a message; `confidence` from 0 to 1, other guesses best first."""
 
     text: str
     intent: str
     confidence: float
     model_version: str | None
+    alternatives: tuple[Guess, ...] = ()
 
 
 def run(url: str, logger: ConversationLogger, messages: Sequence[str]) -> Iterator[Answer]:
@@ -59,7 +61,7 @@ def run(url: str, logger: ConversationLogger, messages: Sequence[str]) -> Iterat
         yield answer
 
 
-def ask(url: str, text: str) -> Answer:
+def ask(url: str, text: str, timeout_seconds: float = _TIMEOUT_SECONDS) -> Answer:
     """Return what an NLU behind Rasa's HTTP API makes of a text. Raises NluUnavailableError."""
     address = f"{url.rstrip('/')}/model/parse"
     if not address.startswith(("http://", "https://")):
@@ -68,10 +70,18 @@ def ask(url: str, text: str) -> Answer:
         address, json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as response:  # noqa: S310
             body = json.load(response)
+        intent = body["intent"]
+        others = [
+            guess for guess in body.get("intent_ranking", ()) if guess["name"] != intent["name"]
+        ]
         return Answer(
-            text, body["intent"]["name"], body["intent"]["confidence"], body.get("model_version")
+            text,
+            intent["name"],
+            intent["confidence"],
+            body.get("model_version"),
+            tuple(Guess(guess["name"], guess["confidence"]) for guess in others),
         )
     except urllib.error.HTTPError as error:
         reason = error.read().decode(errors="replace")
