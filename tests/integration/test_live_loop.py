@@ -121,7 +121,7 @@ def test_reviewed_traffic_makes_a_model_that_answers(
             talk(session, 2, seed=next(seeds))
             return first.model_version in versions()
 
-        eventually(served, 30)
+        eventually(served, 60)
         talk(session, 30, seed=0)
         assert set(versions()) == {start, first.model_version}
         assert versions()[first.model_version] > 20
