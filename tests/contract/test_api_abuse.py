@@ -101,8 +101,8 @@ def test_many_large_bodies_at_once_are_bounded(api: Api) -> None:
     assert peak < 64 * MEGABYTE
 
 
-def test_a_slow_body_is_given_up(url: str, tmp_path: Path) -> None:
-    with serving(configuration(url, tmp_path, body_seconds=0.3)) as address:
+def test_a_slow_body_is_given_up(module_database_url: str, tmp_path: Path) -> None:
+    with serving(configuration(module_database_url, tmp_path, body_seconds=0.3)) as address:
         host = urlsplit(address)
         with socket.create_connection((host.hostname, host.port), timeout=10) as client:
             head = f"POST {BULK} HTTP/1.1\r\nHost: x\r\n{HEADER}: {ADMIN_KEY}\r\n"
@@ -222,6 +222,6 @@ def test_words_stay_words_in_every_field(api: Api, words: str) -> None:
         assert api.get(missing).status_code in (404, 405, 422)
 
 
-def test_nothing_was_dropped(api: Api, url: str) -> None:
+def test_nothing_was_dropped(api: Api, module_database_url: str) -> None:
     if api.services.storage.mode == "postgres":
-        assert tables.query(url, 'SELECT count(*) > 0 FROM "Dataset"') == [(True,)]
+        assert tables.query(module_database_url, 'SELECT count(*) > 0 FROM "Dataset"') == [(True,)]

@@ -226,11 +226,11 @@ def test_a_key_has_a_rate(api: Api) -> None:
     assert api.get(DATASETS, headers=api.key(Scope.READ)).status_code == 200
 
 
-def test_last_use_is_noted_at_the_end(url: str, tmp_path: Any) -> None:
-    with running_api(configuration(url, tmp_path)) as api:
+def test_last_use_is_noted_at_the_end(module_database_url: str, tmp_path: Any) -> None:
+    with running_api(configuration(module_database_url, tmp_path)) as api:
         text, stored = stored_key(api, Scope.READ)
         api.get(DATASETS, headers={HEADER: text})
-    with running_api(configuration(url, tmp_path)) as api:
+    with running_api(configuration(module_database_url, tmp_path)) as api:
         (key,) = (key for key in api.services.keys.all() if key.id == stored.id)
     assert key.last_used_at is not None
 

@@ -25,7 +25,7 @@ schema = schemathesis.openapi.from_dict(bare_app().openapi())
 def address(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    url = request.getfixturevalue("url") if request.param == "postgres" else None
+    url = request.getfixturevalue("module_database_url") if request.param == "postgres" else None
     folder = tmp_path_factory.mktemp("fallback")
     with serving(configuration(url, folder, requests_per_minute=0)) as address:
         yield address

@@ -37,7 +37,7 @@ def dataset(api: Api) -> str:
             messageText=nasty[n] if n < len(nasty) else f"message {in_letters(n // 2)}",
             intent=("track_order", "cancel")[n % 2],
             eventId=f"e-{n}",
-            sessionId="s-1",
+            sessionId="session-one",
         )
         for n in range(COUNT)
     ]
@@ -135,10 +135,10 @@ def test_senders_are_masked_unless_the_key_may_see_them(
     if kind is Format.PARQUET:
         columns = [parquet.read_table(io.BytesIO(a.content)).to_pylist() for a in (masked, shown)]
         assert [c[0]["sender"] for c in columns] == [MASKED, SENDER]
-        assert [c[0]["sessionId"] for c in columns] == [None, "s-1"]
+        assert [c[0]["sessionId"] for c in columns] == [None, "session-one"]
         return
     assert SENDER not in masked.text
-    assert "s-1" not in masked.text
+    assert "session-one" not in masked.text
     if kind is not Format.RASA:
         assert SENDER in shown.text
 

@@ -151,10 +151,11 @@ def test_http_events_are_never_late(api: Api, dataset: str) -> None:
 
 # Files are accounted for when they are replayed.
 @pytest.mark.parametrize("api", ["postgres"], indirect=True)
-def test_every_position_is_accounted_for(api: Api, url: str) -> None:
-    assert tables.query(url, "SELECT count(*) FROM conversation_batch_gaps") == [(0,)]
+def test_every_position_is_accounted_for(api: Api, module_database_url: str) -> None:
+    gaps = "SELECT count(*) FROM conversation_batch_gaps"
+    assert tables.query(module_database_url, gaps) == [(0,)]
     (row,) = tables.query(
-        url,
+        module_database_url,
         """
         SELECT sum(next_position - first_position), sum(stored + duplicates + rejected),
                bool_and(source = 'http'), bool_and(closed_by = 'request')

@@ -95,11 +95,13 @@ def test_every_metric_that_is_asked_for_exists(name: str, expression: str) -> No
 
 
 @pytest.mark.parametrize(("name", "statement"), STATEMENTS, ids=[name for name, _ in STATEMENTS])
-def test_every_statement_of_a_panel_runs(url: str, name: str, statement: str) -> None:
+def test_every_statement_of_a_panel_runs(
+    module_database_url: str, name: str, statement: str
+) -> None:
     for macro, meaning in MACROS.items():
         statement = re.sub(macro, meaning, statement)
     assert "$" not in statement
-    tables.query(url, statement.replace("%", "%%"))
+    tables.query(module_database_url, statement.replace("%", "%%"))
 
 
 def test_panels_ask_sources_that_are_provisioned() -> None:

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from psycopg2.extras import RealDictCursor
 
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from support import tables
 from support.batches import NOON, entry, tens
 
@@ -47,7 +47,6 @@ LOW = 8
 
 @pytest.fixture
 def url(database_url: str) -> str:
-    migrate(database_url)
     entries = [entry(i, confidence=0.4 if i < LOW else 0.95) for i in range(EVENTS)]
     others = [entry(i, dataset_id="ds-other") for i in range(EVENTS, EVENTS + 5)]
     with closing(PostgresSink(database_url, window_seconds=30, writer="w")) as sink:

@@ -15,8 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from intentloop_admin.security.keys import create_key
 from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services
-from intentloop_devstack import PostgresServer
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from support import tables
 from support.api import configuration
 from support.batches import batch, entry, partition
@@ -61,9 +60,9 @@ class Site:
         return tables.query(self.database, sql, *args)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless browser for the whole run; without one, skips with the reason."""
+    """A headless browser, whose event loop ends with the module; without one, skips."""
     path = find_browser()
     if path is None:
         pytest.skip("no browser: `apt-get install chromium`, or name one in CHROMIUM")
@@ -73,20 +72,16 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(
-    browser: Browser, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, module_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """A server with a week of traffic."""
-    name = f"e2e_{uuid.uuid4().hex[:12]}"
-    tables.administer(postgres_server.url, f'CREATE DATABASE "{name}"')
-    url = f"{postgres_server.url.rpartition('/')[0]}/{name}"
-    migrate(url)
+    url = module_database_url
     store_week(url, CONVERSATIONS)
     services = Services(configuration(url, tmp_path_factory.mktemp("fallback")))
     with serving(services) as address:
         yield Site(address, url, services)
-    tables.administer(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from conftest import database
 from intentloop_devstack import KafkaServer, PostgresServer, local_kafka, local_postgres
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import migrate
@@ -55,6 +56,14 @@ def own_postgres(
 
 
 @pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a migrated database on whichever server the module's tests take."""
+    with database(postgres_server) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
 def conversations(kafka: KafkaServer) -> str:
     """A fresh topic with its dead-letter topic."""
     name = f"conversations-{uuid.uuid4().hex[:8]}"
@@ -81,7 +90,6 @@ def start_worker(
     worker_environment: dict[str, str], database_url: str, tmp_path: Path
 ) -> Iterator[StartWorker]:
     """A function that starts workers."""
-    migrate(database_url)
     with workers(worker_environment, tmp_path) as start:
         yield start
 

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from intentloop_devstack import PostgresServer
-from intentloop_sink import migrate
 from support import tables
 from support.api import ADMIN_KEY, BULK, conversation
 from support.harm import die
@@ -81,7 +80,6 @@ def port() -> int:
 
 @pytest.fixture
 def api(port: int, database_url: str, tmp_path: Path, eventually: Any) -> Iterator[Worker]:
-    migrate(database_url)
     environment = {
         "DATABASE_URL": database_url,
         "FALLBACK_DIR": str(tmp_path / "fallback"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import PostgresSink, migrate
+from intentloop_sink import PostgresSink
 from intentloop_stream.topics import create_topics
 from support.backend import Backend
 from support.destinations import Destination, HttpDestination, KafkaDestination
@@ -30,7 +30,6 @@ def start_worker(
     kafka: Any, conversations: str, database_url: str, tmp_path: Path
 ) -> Iterator[StartWorker]:
     """A function that starts workers on `conversations` and `database_url`."""
-    migrate(database_url)
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "DATABASE_URL": database_url,
@@ -45,7 +44,6 @@ def start_worker(
 @pytest.fixture
 def make_sink(database_url: str) -> Iterator[Callable[..., PostgresSink]]:
     """A function that makes stores on the test's database, migrated; they are closed after it."""
-    migrate(database_url)
     sinks: list[PostgresSink] = []
 
     def make(**options: Any) -> PostgresSink:

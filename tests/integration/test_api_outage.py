@@ -11,7 +11,7 @@ import pytest
 
 from intentloop_admin.security.scopes import Scope
 from intentloop_admin.services import Services
-from intentloop_sink import PostgresSink, migrate
+from intentloop_sink import PostgresSink
 from intentloop_sink.spool import SpoolHeldError, SpoolSettings, replay_all
 from support import tables
 from support.api import DATASETS, NOON, Api, configuration, conversation, running_api
@@ -24,7 +24,6 @@ EXAMPLES = f"{SIZE}/examples"
 @pytest.fixture
 def road(database_url: str) -> Iterator[Proxy]:
     """The only road between the API and the database."""
-    migrate(database_url)
     proxy = Proxy(database_url)
     yield proxy
     proxy.stop()
@@ -207,7 +206,6 @@ def test_what_json_mode_kept_goes_into_a_database_once(tmp_path: Path, database_
     with json_mode(tmp_path) as api:
         api.log(*(conversation(i) for i in range(30)))
         api.log(*(conversation(i) for i in range(10)))
-    migrate(database_url)
     sink = PostgresSink(database_url, window_seconds=30, writer="replay")
 
     report = replay_all(tmp_path, sink)

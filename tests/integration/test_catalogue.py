@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from intentloop_sink.catalogue import (
     Catalogue,
     Cursor,
@@ -51,7 +51,6 @@ def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalo
 
 @contextmanager
 def in_postgres(url: str) -> Iterator[Catalogue]:
-    migrate(url)
     with closing(PostgresSink(url, window_seconds=30, writer="w")) as sink:
         assert isinstance(sink.store(sink.prepare([batch(ENTRIES)])), Stored)
     with closing(PostgresCatalogue(url)) as store, store.reading() as catalogue:

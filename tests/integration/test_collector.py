@@ -9,7 +9,6 @@ from confluent_kafka import Producer
 
 from intentloop_schemas import LOGGERS_TOPIC
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
 from intentloop_stream.topics import create_topics
 from support.api import configuration, running_api
 from support.destinations import KafkaDestination
@@ -32,7 +31,6 @@ def test_what_a_logger_reports_over_kafka_is_in_the_summary(
             )
         assert logger.flush(30) == 0
 
-    migrate(database_url)
     with running_api(replace(configuration(database_url, tmp_path), kafka=settings)) as api:
 
         def success_rate() -> float | None:

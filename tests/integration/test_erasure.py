@@ -22,7 +22,7 @@ from intentloop_schemas import DeadLetter, DeadLetterReason, Entry, Event, Topic
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.masking import masked
 from intentloop_schemas.pii import PiiMode, PiiRule
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from intentloop_sink.queries import queries
 from intentloop_sink.spool import Spool
 from intentloop_stream.quarantine import Quarantine
@@ -73,7 +73,6 @@ def is_of_asha(data: bytes) -> bool:
 
 @pytest.fixture
 def site(kafka: Any, conversations: str, database_url: str, tmp_path: Path) -> Site:
-    migrate(database_url)
     return Site(
         kafka.bootstrap_servers,
         conversations,
@@ -91,7 +90,6 @@ def intentloop(site: Site) -> Intentloop:
         "INTENTLOOP_TOPIC": site.topic,
         "FALLBACK_DIR": str(site.fallback),
         "INTENTLOOP_JOURNAL_DIR": str(site.journals),
-        "COLUMNS": "200",
     }
 
     def run(*arguments: str, **more: Any) -> Result:

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from intentloop_cli.app import app
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from intentloop_sink.catalogue import ExampleFilter, FileCatalogue, PostgresCatalogue
 from intentloop_sink.export import PagedSource, SnapshotSource
 from intentloop_sink.spool import Spool
@@ -26,7 +26,6 @@ Intentloop = Callable[..., Result]
 
 @pytest.fixture
 def database(database_url: str) -> str:
-    migrate(database_url)
     sink = PostgresSink(database_url, window_seconds=30, writer="test")
     letters = str.maketrans("0123456789", "abcdefghij")
     texts = [f"message {n // 2}".translate(letters) for n in range(COUNT)]

@@ -10,7 +10,6 @@ from typer.testing import CliRunner, Result
 
 from intentloop_admin.security.authentication import HEADER
 from intentloop_cli.app import app
-from intentloop_sink import migrate
 from support.api import DATASETS, configuration, conversation, running_api
 
 
@@ -21,13 +20,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.delenv("DATABASE_URL", raising=False)
         return ""
     url: str = request.getfixturevalue("database_url")
-    migrate(url)
     monkeypatch.setenv("DATABASE_URL", url)
     return url
 
 
 def keys(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["keys", *arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["keys", *arguments])
 
 
 def test_a_key_is_shown_once_works_and_ends(url: str, tmp_path: Path) -> None:
@@ -76,9 +74,9 @@ def test_no_keys_yet(url: str) -> None:
 
 
 def test_a_database_without_tables_is_said(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
 
     result = keys("list")
 

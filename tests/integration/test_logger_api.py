@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from intentloop_admin.app import create_app
 from intentloop_admin.services import Services
 from intentloop_producer import BackendSettings, ConversationLogger, Counts, LoggerSettings
-from intentloop_sink import migrate
 from support import tables
 from support.api import ADMIN_KEY, configuration
 
@@ -24,7 +23,6 @@ PATIENCE = 60
 @pytest.fixture
 def address(database_url: str, tmp_path: Path, eventually: Any) -> Iterator[str]:
     """Where an API on a fresh database listens."""
-    migrate(database_url)
     services = Services(configuration(database_url, tmp_path / "fallback"))
     config = uvicorn.Config(create_app(services), port=0, log_config=None, lifespan="on")
     server = uvicorn.Server(config)

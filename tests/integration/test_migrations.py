@@ -25,47 +25,47 @@ from intentloop_sink.tables import metadata
 from support import tables
 
 
-def test_an_empty_database_becomes_current(database_url: str) -> None:
-    assert schema_version(database_url) is None
-    assert migrate(database_url) == newest_version()
-    assert schema_version(database_url) == newest_version()
-    check_schema(database_url)
+def test_an_empty_database_becomes_current(empty_database_url: str) -> None:
+    assert schema_version(empty_database_url) is None
+    assert migrate(empty_database_url) == newest_version()
+    assert schema_version(empty_database_url) == newest_version()
+    check_schema(empty_database_url)
 
 
-def test_migrating_again_changes_nothing(database_url: str) -> None:
-    migrate(database_url)
-    tables.query(database_url, "INSERT INTO dataset (id, name) VALUES ('ds-kept', 'Kept')")
-    assert migrate(database_url) == newest_version()
-    assert tables.query(database_url, 'SELECT id FROM "Dataset"') == [("ds-kept",)]
+def test_migrating_again_changes_nothing(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    tables.query(empty_database_url, "INSERT INTO dataset (id, name) VALUES ('ds-kept', 'Kept')")
+    assert migrate(empty_database_url) == newest_version()
+    assert tables.query(empty_database_url, 'SELECT id FROM "Dataset"') == [("ds-kept",)]
 
 
-def test_several_at_once_wait_for_each_other(database_url: str) -> None:
+def test_several_at_once_wait_for_each_other(empty_database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        versions = list(pool.map(migrate, [database_url] * 4))
+        versions = list(pool.map(migrate, [empty_database_url] * 4))
     assert versions == [newest_version()] * 4
 
 
-def test_the_code_knows_the_tables_as_they_are(database_url: str) -> None:
-    migrate(database_url)
+def test_the_code_knows_the_tables_as_they_are(empty_database_url: str) -> None:
+    migrate(empty_database_url)
     options = {
         "version_table": VERSION_TABLE,
         "compare_type": True,
         "compare_server_default": True,
     }
-    with session(database_url, "test") as connection:
+    with session(empty_database_url, "test") as connection:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
-def test_what_no_comparison_sees_is_alike_too(database_url: str) -> None:
+def test_what_no_comparison_sees_is_alike_too(empty_database_url: str) -> None:
     """Collations, fill factors and checks, in the database and as the code would create them."""
-    migrate(database_url)
-    migrated = details(database_url)
-    tables.query(database_url, "DROP SCHEMA public CASCADE")
-    tables.query(database_url, "CREATE SCHEMA public")
-    with session(database_url, "test") as connection:
+    migrate(empty_database_url)
+    migrated = details(empty_database_url)
+    tables.query(empty_database_url, "DROP SCHEMA public CASCADE")
+    tables.query(empty_database_url, "CREATE SCHEMA public")
+    with session(empty_database_url, "test") as connection:
         metadata.create_all(connection)
-    assert details(database_url) == migrated
+    assert details(empty_database_url) == migrated
 
 
 def details(url: str) -> list[tuple[Any, ...]]:
@@ -86,71 +86,71 @@ def details(url: str) -> list[tuple[Any, ...]]:
     )
 
 
-def test_ids_are_compared_byte_by_byte(database_url: str) -> None:
-    migrate(database_url)
+def test_ids_are_compared_byte_by_byte(empty_database_url: str) -> None:
+    migrate(empty_database_url)
     collation = """
         SELECT collation_name FROM information_schema.columns
         WHERE table_name = 'Example' AND column_name = 'id'
     """
-    assert tables.query(database_url, collation) == [("C",)]
+    assert tables.query(empty_database_url, collation) == [("C",)]
 
 
-def test_everything_can_be_taken_back(database_url: str) -> None:
+def test_everything_can_be_taken_back(empty_database_url: str) -> None:
     from alembic import command
 
     from intentloop_sink.schema import _config
 
-    migrate(database_url)
+    migrate(empty_database_url)
     config = _config()
-    with session(database_url, "test") as connection:
+    with session(empty_database_url, "test") as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
     left = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-    assert {row[0] for row in tables.query(database_url, left)} <= {
+    assert {row[0] for row in tables.query(empty_database_url, left)} <= {
         VERSION_TABLE,
         f"{VERSION_TABLE}_pkc",
     }
-    assert migrate(database_url) == newest_version()
+    assert migrate(empty_database_url) == newest_version()
 
 
-def test_a_database_without_tables_is_refused(database_url: str) -> None:
-    sink = PostgresSink(database_url, window_seconds=30, writer="w")
+def test_a_database_without_tables_is_refused(empty_database_url: str) -> None:
+    sink = PostgresSink(empty_database_url, window_seconds=30, writer="w")
     with pytest.raises(
         SchemaOutdatedError, match=r"no intentloop tables.*run `intentloop migrate`"
     ):
         sink.check_schema()
 
 
-def test_an_older_schema_is_refused_until_migrated(database_url: str) -> None:
-    assert migrate(database_url, "0001") == "0001"
+def test_an_older_schema_is_refused_until_migrated(empty_database_url: str) -> None:
+    assert migrate(empty_database_url, "0001") == "0001"
     with pytest.raises(SchemaOutdatedError, match=r"at version 0001.*run `intentloop migrate`"):
-        check_schema(database_url)
-    migrate(database_url)
-    check_schema(database_url)
+        check_schema(empty_database_url)
+    migrate(empty_database_url)
+    check_schema(empty_database_url)
 
 
-def test_a_schema_of_a_later_release_is_refused(database_url: str) -> None:
-    migrate(database_url)
-    tables.query(database_url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+def test_a_schema_of_a_later_release_is_refused(empty_database_url: str) -> None:
+    migrate(empty_database_url)
+    tables.query(empty_database_url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     for refuse in (check_schema, migrate):
         with pytest.raises(SchemaTooNewError, match=r"version 9999.*install the release"):
-            refuse(database_url)
+            refuse(empty_database_url)
 
 
-def test_another_applications_versions_are_left_alone(database_url: str) -> None:
-    tables.query(database_url, "CREATE TABLE alembic_version (version_num text)")
-    tables.query(database_url, "INSERT INTO alembic_version VALUES ('theirs')")
-    migrate(database_url)
-    check_schema(database_url)
-    assert tables.query(database_url, "TABLE alembic_version") == [("theirs",)]
+def test_another_applications_versions_are_left_alone(empty_database_url: str) -> None:
+    tables.query(empty_database_url, "CREATE TABLE alembic_version (version_num text)")
+    tables.query(empty_database_url, "INSERT INTO alembic_version VALUES ('theirs')")
+    migrate(empty_database_url)
+    check_schema(empty_database_url)
+    assert tables.query(empty_database_url, "TABLE alembic_version") == [("theirs",)]
 
 
-def test_a_failed_migration_leaves_nothing_behind(database_url: str) -> None:
-    tables.query(database_url, "CREATE VIEW intent_hourly AS SELECT 1")
+def test_a_failed_migration_leaves_nothing_behind(empty_database_url: str) -> None:
+    tables.query(empty_database_url, "CREATE VIEW intent_hourly AS SELECT 1")
     with pytest.raises(Exception, match="intent_hourly"):
-        migrate(database_url)
-    assert schema_version(database_url) is None
-    assert tables.query(database_url, "SELECT to_regclass('ingest_offset')") == [(None,)]
+        migrate(empty_database_url)
+    assert schema_version(empty_database_url) is None
+    assert tables.query(empty_database_url, "SELECT to_regclass('ingest_offset')") == [(None,)]
 
 
 def test_a_database_that_does_not_answer_is_named_as_such() -> None:

@@ -17,7 +17,6 @@ from intentloop_cli.app import app
 from intentloop_cli.reconcile import Account, reconcile
 from intentloop_schemas import TopicPartition
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
 from intentloop_sink.spool import Spool
 from intentloop_stream.topics import topic_ids
 from support import tables
@@ -50,7 +49,6 @@ def doctor(
         "DATABASE_URL": database_url,
         "INTENTLOOP_TOPIC": conversations,
         "FALLBACK_DIR": str(fallback),
-        "COLUMNS": "200",
     }
     return lambda: CliRunner(env=environment).invoke(app, ["doctor", "--reconcile"])
 
@@ -126,7 +124,6 @@ def test_what_waits_is_open_or_spooled(
     fallback: Path,
     accounts: Callable[[], list[Account]],
 ) -> None:
-    migrate(database_url)
     start = int(time.time() * 1000) - 600_000
     produced = produce(kafka.bootstrap_servers, conversations, hostile_traffic(RECORDS, 4, start))
     assert sum(one.open for one in accounts()) == produced

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from intentloop_schemas import Batch, DeadLetter, DeadLetterReason
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from intentloop_sink.queries import queries
 from intentloop_sink.spool import Replayer, ReplayStep, Spool, replay_all
 from support import tables
@@ -25,7 +25,6 @@ NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
 
 @pytest.fixture
 def make_sink(database_url: str) -> Iterator[MakeSink]:
-    migrate(database_url)
     sinks: list[PostgresSink] = []
 
     def make(url: str = database_url) -> PostgresSink:

@@ -103,7 +103,6 @@ class Desk:
 
 @pytest.fixture
 def desk(database_url: str) -> Iterator[Desk]:
-    migrate(database_url)
     desk = Desk(database_url)
     yield desk
     desk.catalogue.close()
@@ -388,16 +387,19 @@ def reviewed(desk: Desk) -> int:
     return int(tables.query(desk.url, sql)[0][0])
 
 
-def test_what_was_flagged_before_the_queue_existed_is_taken_up(database_url: str) -> None:
-    migrate(database_url, "0006")
-    sink = PostgresSink(database_url, window_seconds=30, writer="old")
-    tables.query(database_url, "CREATE TABLE review_inbox (id serial, example_ids text[])")
+def test_what_was_flagged_before_the_queue_existed_is_taken_up(
+    empty_database_url: str,
+) -> None:
+    url = empty_database_url
+    migrate(url, "0006")
+    sink = PostgresSink(url, window_seconds=30, writer="old")
+    tables.query(url, "CREATE TABLE review_inbox (id serial, example_ids text[])")
     sink.store(sink.prepare([batch([unsure(i, f"text {i % 3}") for i in range(9)])]))
     sink.close()
-    tables.query(database_url, "DROP TABLE review_inbox")
-    migrate(database_url)
+    tables.query(url, "DROP TABLE review_inbox")
+    migrate(url)
 
-    desk = Desk(database_url)
+    desk = Desk(url)
     assert desk.tend() == 9
     assert texts(desk) == ["text 0", "text 1", "text 2"]
 

@@ -17,7 +17,6 @@ from intentloop_cli.app import app
 from intentloop_devstack import Secured, local_kafka
 from intentloop_producer import ConversationLogger, LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
-from intentloop_sink import migrate
 from support import tables
 from support.certificates import write_authority, write_certificate
 from support.processes import StartWorker, workers
@@ -44,7 +43,6 @@ class House(NamedTuple):
             "KAFKA_SASL_PASSWORD": PASSWORD,
             "KAFKA_SSL_CA_LOCATION": str(self.authority),
             "INTENTLOOP_TOPIC": f"conversations-{uuid.uuid4().hex[:8]}",
-            "COLUMNS": "1000",
             **changes,
         }
 
@@ -94,7 +92,6 @@ def talk(environment: dict[str, str]) -> ConversationLogger:
 
 @pytest.fixture
 def start_worker(database_url: str, tmp_path: Path) -> Iterator[StartWorker]:
-    migrate(database_url)
     fixed = {"DATABASE_URL": database_url, "FALLBACK_DIR": str(tmp_path / "fallback")}
     with workers(fixed, tmp_path) as start:
         yield start

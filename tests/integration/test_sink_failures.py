@@ -20,7 +20,6 @@ from intentloop_sink import (
     Retry,
     Stored,
     Unavailable,
-    migrate,
     without,
 )
 from intentloop_sink.stalled import ending_stalled_writers
@@ -34,7 +33,6 @@ LOCK_LINES = "SELECT 1 FROM ingest_offset FOR UPDATE"
 
 @pytest.fixture
 def sink(database_url: str) -> Iterator[PostgresSink]:
-    migrate(database_url)
     with closing(make_sink(database_url)) as sink:
         yield sink
 

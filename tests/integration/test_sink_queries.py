@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from intentloop_schemas import Entry
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from intentloop_sink.queries import Gap, Totals, queries
 from support import tables
 from support.batches import PARTITION, batch, entry, partition, tens, traffic
@@ -22,7 +22,6 @@ START = 1_700_000_010_000
 
 @pytest.fixture
 def sink(database_url: str) -> Iterator[PostgresSink]:
-    migrate(database_url)
     with closing(PostgresSink(database_url, window_seconds=30, writer="w")) as sink:
         yield sink
 

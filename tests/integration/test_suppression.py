@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from intentloop_schemas import Batch, Entry
-from intentloop_sink import PostgresSink, Refused, Stored, migrate
+from intentloop_sink import PostgresSink, Refused, Stored
 from intentloop_sink.catalogue import PostgresCatalogue, SetRetention
 from intentloop_sink.privacy import apply_retention, erase_examples, find_examples
 from intentloop_sink.queries import queries
@@ -132,7 +132,6 @@ def test_what_was_in_the_log_before_the_erasure_is_old_whatever_its_clock_said(
 def test_what_was_written_before_the_erasure_and_sent_after_it_is_refused(
     sink: PostgresSink, database_url: str
 ) -> None:
-    migrate(database_url)
     erase_examples(database_url, [ASHA])
     tomorrow = round(time.time() * 1000) + DAY_MS
 

@@ -31,7 +31,6 @@ def environment(
         "INTENTLOOP_TOPIC": conversations,
         "DATABASE_URL": database_url,
         "FALLBACK_DIR": str(tmp_path / "fallback"),
-        "COLUMNS": "300",
     }
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from intentloop_sink import migrate
 from intentloop_training.jobs import (
     Job,
     JobKind,
@@ -37,7 +36,6 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Jobs:
     url = None
     if request.param == "postgres":
         url = request.getfixturevalue("database_url")
-        migrate(url)
     return open_jobs(url, tmp_path / "jobs")
 
 

@@ -19,7 +19,6 @@ from uuid import uuid4
 
 import pytest
 
-from intentloop_sink import migrate
 from intentloop_training.card import ModelCard
 from intentloop_training.examples import LabelledExample
 from intentloop_training.jobs import Job, JobKind, Jobs, JobStatus, open_jobs
@@ -82,7 +81,6 @@ def as_json(row: LabelledExample) -> dict[str, Any]:
 
 
 def store_in_postgres(url: str) -> None:
-    migrate(url)
     tables.query(
         url,
         """

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from intentloop_schemas import Entry
 from intentloop_sink.encoding import LineEncoder, array_literal, tags
-from intentloop_sink.schema import migrate
 from intentloop_sink.transaction import copy_examples
 from support.batches import entry
 
@@ -62,7 +61,6 @@ on_one_database = settings(
 
 @pytest.fixture
 def cursor(database_url: str) -> Iterator[Any]:
-    migrate(database_url)
     connection = psycopg2.connect(database_url)
     yield connection.cursor()
     connection.close()

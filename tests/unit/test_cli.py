@@ -18,7 +18,7 @@ NOBODY = "127.0.0.1:1"
 
 def run(*arguments: str, **environment: str) -> Result:
     cleared = dict.fromkeys((s.variable for p in configuration.PARTS for s in settings(p)), None)
-    runner = CliRunner(env={**cleared, **environment, "COLUMNS": "200"})
+    runner = CliRunner(env={**cleared, **environment})
     return runner.invoke(app, arguments)
 
 
