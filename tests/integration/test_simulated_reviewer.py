@@ -18,7 +18,7 @@ from intentloop_demo.settings import SimulationSettings
 from intentloop_demo.traffic import Customers
 from intentloop_demo.utterances import load_utterances
 from intentloop_schemas import Entry
-from intentloop_sink import PostgresSink, Stored, migrate
+from intentloop_sink import PostgresSink, Stored
 from intentloop_sink.catalogue import PostgresCatalogue
 from intentloop_sink.review import TendQueue
 from intentloop_training.jobs import Jobs, JobStatus, open_jobs
@@ -40,7 +40,6 @@ def truth() -> Truth:
 
 @pytest.fixture
 def catalogue(database_url: str) -> Iterator[PostgresCatalogue]:
-    migrate(database_url)
     with closing(PostgresCatalogue(database_url)) as catalogue:
         yield catalogue
 
