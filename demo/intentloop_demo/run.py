@@ -25,6 +25,7 @@ from intentloop_demo.settings import SimulationSettings
 from intentloop_demo.traffic import Customers, Delivery, damaged_records, play
 from intentloop_devstack import UnavailableError
 from intentloop_sink import DatabaseUnavailableError, SchemaError
+from intentloop_sink.catalogue import SlowQueryError
 
 CONVERSATIONS = 3_000
 MINUTES = 6.0
@@ -38,6 +39,7 @@ _TROUBLE = (
     UnavailableError,
     KafkaException,
     DatabaseUnavailableError,
+    SlowQueryError,
     SchemaError,
     NotDeliveredError,
     StalledError,

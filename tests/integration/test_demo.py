@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from rich.console import Console
 
 from intentloop_demo.run import DAMAGED, run_demo
 from intentloop_devstack import KafkaServer, PostgresServer
+from intentloop_devstack.ports import free_port
 from intentloop_sink import migrate
 
 Query = Callable[[str], list[tuple[Any, ...]]]
@@ -215,9 +215,12 @@ def test_up_goes_on_until_it_is_told_to_stop(
 
     migrate(given["DATABASE_URL"])
     before = stored()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    api = {"INTENTLOOP_API_PORT": str(port), "INTENTLOOP_ADMIN_KEY": "a-key-for-this-test-alone"}
+    port = free_port()
+    api = {
+        "INTENTLOOP_API_PORT": str(port),
+        "INTENTLOOP_NLU_PORT": str(free_port()),
+        "INTENTLOOP_ADMIN_KEY": "a-key-for-this-test-alone",
+    }
     command = [sys.executable, "-m", "intentloop_cli", "up", "--folder", str(tmp_path)]
     with subprocess.Popen(
         command, env={**given, **api}, stdout=subprocess.PIPE, text=True

@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from intentloop_demo.learning import Progress
 from intentloop_demo.report import Places, Report, histogram, psql, render, status
 from intentloop_demo.results import (
     Hour,
@@ -20,6 +21,7 @@ from intentloop_demo.results import (
     WindowFigures,
     by_intent,
 )
+from intentloop_training.jobs import Job, JobKind, JobStatus
 
 LOW = (0,) * 10 + (3, 0, 0, 2, 0, 0, 0, 7, 90, 700)
 REPORT = Report(
@@ -53,7 +55,29 @@ def flat(text):
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("view", [render, status])
+def loop(**fields):
+    job = Job.new(JobKind.NLU_TRAIN, "ds-auto-training", datetime(2026, 1, 2, tzinfo=UTC))
+    return Progress(1_234, job.model_copy(update=fields))
+
+
+def test_the_loop_says_who_reviewed_and_what_came_of_the_last_job():
+    done = {"status": JobStatus.COMPLETED, "progress": 1.0, "model_version": "nlu-7"}
+    passed = flat(printed(status(REPORT, loop(**done, promoted=True))))
+    failed = flat(printed(status(REPORT, loop(**done, reason="not promoted: 3 of 9 right"))))
+
+    assert "1,234 cards, by a simulation" in passed
+    assert "is COMPLETED, 100%" in passed
+    assert "nlu-7 promoted" in passed
+    assert "not promoted: 3 of 9 right" in failed
+    assert "promoted" not in flat(printed(status(REPORT, loop(model_version="nlu-7"))))
+    assert "no job yet" in printed(status(REPORT, Progress(0, None)))
+
+
+def test_without_a_simulated_reviewer_it_says_how_to_have_one():
+    assert "INTENTLOOP_SIMULATION_REVIEWER" in printed(status(REPORT))
+
+
+@pytest.mark.parametrize("view", [render, status, lambda report: status(report, loop())])
 def test_no_line_is_longer_than_80_columns(view):
     assert max(cell_len(line) for line in printed(view(REPORT)).splitlines()) <= 80
 
