@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +30,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 def report(clock: Clock, caplog: pytest.LogCaptureFixture) -> Iterator[Report]:
-    with caplog.at_level(logging.INFO, "intentloop.conversation"):
+    # A logger of another test may still be ending in a thread of its own.
+    mine = threading.get_ident()
+    with (
+        caplog.at_level(logging.INFO, "intentloop.conversation"),
+        caplog.filtering(lambda record: record.thread == mine),
+    ):
         yield Report("Kafka", batch_size=10, batch_seconds=30, clock=clock)
 
 
