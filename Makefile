@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SIDE_BY_SIDE := $(BIN)/pytest --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test faults check soak lock docs clean
@@ -31,8 +30,8 @@ up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 	$(BIN)/intentloop up
 
 test: $(STAMP) ## all tests but the slowest faults
-	$(SIDE_BY_SIDE) -n 3 -m "not fault and not slow_fault"
-	$(SIDE_BY_SIDE) -n 2 -m "fault and not slow_fault"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not (fault or alone or slow_fault)"
+	$(BIN)/pytest -m "(fault or alone) and not slow_fault"
 
 faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
 	$(BIN)/pytest -m "fault or slow_fault" --junitxml=var/faults.xml
