@@ -29,7 +29,7 @@ def main() -> None:
     with ground(FOLDER) as place:
         Race(place, plan, say).run(chosen, options.results)
         measured = stages.measure(place, f"race-{plan.events}")
-        Results(options.results, "stages", circumstances(place)).add("stages", **measured)
+        Results(options.results, "stages", circumstances(place)).add("stages", **measured._asdict())
     found = ratios(read(options.results, "race"))
     if found:
         say(f"intentloop / raw COPY: median {median(found):.2f} of {len(found)} pairs")

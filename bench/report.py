@@ -161,9 +161,14 @@ def _stages(folder: Path) -> str:
     if not about:
         return ""
     (measured,) = lines
-    rows = [(name, f"{us:.2f}") for name, us in measured.items() if name != "kind"]
-    head = "### Where the time goes\n\nEach stage of the worker alone, in one process.\n"
-    return f"{head}\n{table(('stage', 'µs an event'), rows)}"
+    rows = [(name, f"{us:.2f}") for name, us in measured["microseconds"].items()]
+    sizes = measured["size"].items()
+    return (
+        "### Where the time goes\n\nEach stage of the worker alone, in one process.\n\n"
+        f"{table(('stage', 'µs an event'), rows)}\n"
+        "### What an event takes on disk\n\nOne replica of each.\n\n"
+        f"{table(('where', 'bytes an event'), sizes)}"
+    )
 
 
 def _latency(folder: Path) -> str:

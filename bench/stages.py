@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, TopicPartition
 
+from bench import footprint
 from bench.ground import Ground
 from intentloop_schemas import ReviewRule
 from intentloop_schemas import TopicPartition as Partition
@@ -41,8 +42,17 @@ class _Stopwatch:
         return result
 
 
-def measure(ground: Ground, topic: str) -> dict[str, float]:
-    """Return the microseconds an event costs in each stage."""
+class Measured(NamedTuple):
+    """What an event costs."""
+
+    microseconds: dict[str, float]
+    """Of each stage."""
+    size: dict[str, int]
+    """Bytes, by where they lie."""
+
+
+def measure(ground: Ground, topic: str) -> Measured:
+    """Take a sample of a topic through the stages, one after the other."""
     records = _read(ground.bootstrap_servers, topic)
     watch = _Stopwatch()
     with ground.database("bench_stages") as url:
@@ -56,7 +66,9 @@ def measure(ground: Ground, topic: str) -> dict[str, float]:
             prepared = watch.time("prepare", partial(sink.prepare, batches))
             watch.time("store", partial(sink.store, prepared))
         sink.close()
-    return {stage: round(spent / len(records) * 1e6, 2) for stage, spent in watch.spent.items()}
+        size = footprint.in_kafka(ground, topic) | footprint.in_postgres(url, len(records))
+    spent = {stage: round(time / len(records) * 1e6, 2) for stage, time in watch.spent.items()}
+    return Measured(spent, size)
 
 
 def _read(bootstrap_servers: str, topic: str) -> list[LogRecord]:
