@@ -114,7 +114,7 @@ def _race(folder: Path) -> str:
     if pairs:
         shown = ", ".join(f"{ratio:.2f}" for ratio in pairs)
         parts.append(
-            f"{OURS} against {RAW}, runs next to each other: median **{median(pairs):.2f}** of "
+            f"One worker against {RAW}, runs next to each other: median **{median(pairs):.2f}** of "
             f"{len(pairs)} pairs ({shown}). {RAW} loads the finished rows over one connection and "
             "neither reads Kafka, nor decodes, nor adds up.\n"
         )
