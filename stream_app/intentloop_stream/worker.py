@@ -6,7 +6,7 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,8 +176,11 @@ class IntentloopApp(faust.App):
         )
         self.metrics.lag(self.lag)
         sink, fallback = self._store(spool)
-        waiting: Callable[[], int] = lambda: fallback.events if fallback else 0  # noqa: E731
-        self.metrics.gauge("spooled_events", "Events waiting in files.", waiting)
+        self.metrics.gauge(
+            "spooled_events",
+            "Events waiting in files.",
+            lambda: fallback.events if fallback else 0,
+        )
         quarantine = Quarantine(configured.folder / QUARANTINE)
         publish = partial(dead_letters.publish, self, quarantine, self.backpressure)
         self.pipeline = Pipeline(
