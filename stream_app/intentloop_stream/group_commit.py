@@ -6,10 +6,8 @@ Batch by batch would cost a transaction for ten rows; a group shares one among t
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, assert_never
@@ -28,9 +26,9 @@ from intentloop_sink import (
     Unavailable,
     without,
 )
-from intentloop_sink.file_sink import FileSink
 from intentloop_sink.spool import Extent, Replayer, Spool, SpoolError, replay_all
 from intentloop_stream.dead_letters import refused_letter
+from intentloop_stream.store_thread import Attempt, Sink, StoreThread
 from intentloop_stream.storm import StormWatch
 from intentloop_stream.surroundings import Surroundings
 
@@ -38,6 +36,8 @@ GROUP_ENTRIES = 10_000
 """Entries in one transaction under a backlog."""
 MAX_WAITING_ENTRIES = 2 * GROUP_ENTRIES
 """Closed entries held in memory before reading pauses."""
+_AHEAD = 2
+"""Groups with the store: one that it stores, and one to go on with."""
 _MAX_BACKOFF_SECONDS = 5.0
 _REPLAY_PAUSE_SECONDS = 1.0
 _ADOPTION_SECONDS = 30.0
@@ -54,14 +54,16 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 Publish = Callable[[Sequence[DeadLetter]], Coroutine[Any, Any, None]]
-Sink: TypeAlias = PostgresSink | FileSink
-"""The store: a database, or files where there is none."""
+Ahead: TypeAlias = asyncio.Future[Attempt | None]
+"""What becomes of a group that was handed over before its turn; None when it was held back."""
 
 
 class GroupCommit:
     """Stores batches in the order in which they come, all that wait at a time.
 
-    The store's work runs in one thread, one call at a time; everything else on the event loop.
+    The store's work runs in one thread, one call at a time; everything else on the event loop. A
+    group is handed over while the one before is stored, so that the store does not wait for an
+    event loop that decodes; it holds it back when the one before failed.
 
     Args:
         sink: the store.
@@ -97,10 +99,11 @@ class GroupCommit:
         self._failpoint = surroundings.failpoint
         self._waiting: deque[Batch] = deque()
         self._waiting_entries = 0
-        self._storing = False
+        self._store_thread = StoreThread(sink)
+        self._groups = 0
+        self._last: asyncio.Task[None] | None = None
         self._origins: dict[TopicPartition, int] = {}
         self._changed = asyncio.Condition()
-        self._store_thread = ThreadPoolExecutor(1, "store")
 
     async def put(self, batches: Iterable[Batch]) -> None:
         """Add batches. Does not wait for them; `room` does."""
@@ -121,7 +124,7 @@ class GroupCommit:
 
     async def idle(self) -> None:
         """Wait until everything is stored."""
-        await self._until(lambda: not self._waiting and not self._storing)
+        await self._until(lambda: not self._waiting and not self._groups)
 
     async def lines(
         self, earliest: Mapping[TopicPartition, int]
@@ -150,11 +153,10 @@ class GroupCommit:
                 await self._until(self._worth_a_transaction)
                 batches = self._take_group()
                 await self._notify()
-                # The next group is prepared while the one before is stored.
+                self._groups += 1
                 prepared = self._sink.prepare(batches)
-                await self._until(lambda: not self._storing)
-                self._storing = True
-                tasks.create_task(self._commit(batches, prepared))
+                ahead = self._hand_over(prepared)
+                self._last = tasks.create_task(self._commit(batches, prepared, ahead, self._last))
 
     @property
     def _pending(self) -> Mapping[TopicPartition, Extent]:
@@ -168,8 +170,8 @@ class GroupCommit:
 
     def _worth_a_transaction(self) -> bool:
         """While one transaction runs, gather a full group; otherwise take what there is."""
-        if self._storing:
-            return self._waiting_entries >= GROUP_ENTRIES
+        if self._groups:
+            return self._groups < _AHEAD and self._waiting_entries >= GROUP_ENTRIES
         return bool(self._waiting)
 
     def _take_group(self) -> list[Batch]:
@@ -181,11 +183,27 @@ class GroupCommit:
         self._waiting_entries -= entries
         return group
 
-    async def _commit(self, batches: list[Batch], prepared: Prepared) -> None:
-        """Bring a group into the store or the spool, however often that takes."""
+    def _hand_over(self, prepared: Prepared) -> Ahead | None:
+        """Give the store a group to go on with, unless some of it must wait in the spool."""
+        if self._must_spool(prepared.batches):
+            return None
+        return self._store_thread.store_next(prepared)
+
+    async def _commit(
+        self,
+        batches: list[Batch],
+        prepared: Prepared,
+        ahead: Ahead | None,
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        """Bring a group into the store or the spool, however often that takes, behind another."""
+        if before is not None:
+            await before
+        done = await ahead if ahead is not None else None
         attempt = 0
         while batches:
-            left = await self._attempt(batches, prepared, attempt)
+            left = await self._attempt(batches, prepared, attempt, done)
+            done = None
             if left is batches:
                 self._backpressure.declare(_STORE, "neither database nor fallback takes anything")
                 attempt += 1
@@ -193,19 +211,21 @@ class GroupCommit:
             else:
                 self._backpressure.end(_STORE)
                 batches, prepared = left, self._sink.prepare(left)
-        self._storing = False
+        self._groups -= 1
         await self._notify()
 
-    async def _attempt(self, batches: list[Batch], prepared: Prepared, attempt: int) -> list[Batch]:
-        """Try once; return what is left, the same list when nothing has changed."""
-        if any(batch.partition in self._pending for batch in batches):
-            return await self._spool_behind(batches)
-        began = time.monotonic()
-        outcome = await self._in_store_thread(partial(self._sink.store, prepared))
+    async def _attempt(
+        self, batches: list[Batch], prepared: Prepared, attempt: int, done: Attempt | None
+    ) -> list[Batch]:
+        """Try once, unless that is `done`; return what is left, the same list when it is all."""
+        if done is None:
+            if self._must_spool(batches):
+                return await self._spool_behind(batches)
+            done = await self._store_thread.store(prepared)
+        outcome = done.outcome
         match outcome:
             case Stored():
-                seconds = time.monotonic() - began
-                self._metrics.stored(outcome, batches, seconds=seconds, now=self._clock())
+                self._metrics.stored(outcome, batches, seconds=done.seconds, now=self._clock())
                 self._failpoint("ack.before")
                 self._on_stored(outcome.next_positions)
                 self._storms.stored(outcome.stored + outcome.duplicates)
@@ -229,6 +249,11 @@ class GroupCommit:
             case _:
                 assert_never(outcome)
 
+    def _must_spool(self, batches: Iterable[Batch]) -> bool:
+        """Tell whether a partition of these waits in the spool: what follows waits behind it."""
+        pending = self._pending
+        return any(batch.partition in pending for batch in batches)
+
     async def _spool_behind(self, batches: list[Batch]) -> list[Batch]:
         """Send partitions that wait in the spool after what waits there; return the others."""
         pending = set(self._pending)
@@ -241,7 +266,7 @@ class GroupCommit:
         if self._spool is None:
             return False
         try:
-            await self._in_store_thread(partial(self._spool.append, batches))
+            await self._store_thread.run(partial(self._spool.append, batches))
         except SpoolError as error:
             log.critical("spool_failed", error=str(error), advice="Kafka keeps what is not stored")
             return False
@@ -265,7 +290,7 @@ class GroupCommit:
         waiting: dict[TopicPartition, int] = {}
         while True:
             await self._until(lambda: not spool.is_empty)
-            step = await self._in_store_thread(replayer.step)
+            step = await self._store_thread.run(replayer.step)
             if step.is_over and step.waiting and waiting != step.waiting:
                 # What comes before is not in this spool: Kafka may still have it.
                 waiting = dict(step.waiting)
@@ -279,7 +304,7 @@ class GroupCommit:
     async def _insist(self, call: Callable[[], T | Unavailable]) -> T:
         attempt = 0
         while True:
-            result = await self._in_store_thread(call)
+            result = await self._store_thread.run(call)
             if not isinstance(result, Unavailable):
                 self._backpressure.end(_LOOKUP)
                 return result
@@ -287,10 +312,6 @@ class GroupCommit:
             attempt += 1
             log.warning("store_failed", error=result.error, attempt=attempt)
             await back_off(attempt)
-
-    async def _in_store_thread(self, call: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._store_thread, call)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

@@ -18,10 +18,11 @@ from intentloop_schemas.senders import senders_of
 from intentloop_sink import OffsetLine
 from intentloop_sink.spool import Spool
 from intentloop_stream.dead_letters import rejected_letter
-from intentloop_stream.group_commit import GroupCommit, Publish, Sink
+from intentloop_stream.group_commit import GroupCommit, Publish
 from intentloop_stream.processing import Decoder, PartitionBatcher, Rejection
 from intentloop_stream.processing.batching import Item
 from intentloop_stream.settings import WorkerSettings
+from intentloop_stream.store_thread import Sink
 from intentloop_stream.storm import StormWatch
 from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.transport import Chunk

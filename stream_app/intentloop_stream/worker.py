@@ -27,11 +27,12 @@ from intentloop_stream.broker import broker_urls, credentials
 from intentloop_stream.collection import collect_seldom
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.ending import FAILURE, EndWorkerError
-from intentloop_stream.group_commit import Sink, adopt_orphans, back_off
+from intentloop_stream.group_commit import adopt_orphans, back_off
 from intentloop_stream.metrics import Metrics
 from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.quarantine import QUARANTINE, Quarantine
 from intentloop_stream.stall import Standing
+from intentloop_stream.store_thread import Sink
 from intentloop_stream.surroundings import Surroundings
 from intentloop_stream.telemetry import Telemetry
 from intentloop_stream.topics import connect, log_ends, quiet_admin, topic_ids
