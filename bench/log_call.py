@@ -17,7 +17,13 @@ from typing import Any
 
 from bench.percentiles import summary
 
-SCENARIOS = ("tight loop", "100 calls a second", "asyncio bot under load", "Kafka away")
+SCENARIOS = (
+    "tight loop",
+    "100 calls a second",
+    "an f-string alone, 100 times a second",
+    "asyncio bot under load",
+    "Kafka away",
+)
 _BURST = 5_000
 """Fewer than the logger's queue holds, so that no call is a cheap refusal."""
 _NOWHERE = "127.0.0.1:9"
@@ -49,6 +55,12 @@ class Calls:
         )
         self.took.append((time.perf_counter_ns() - begin) / 1000)
         self.taken += is_taken
+
+    def format_only(self, number: int) -> None:
+        """Do next to nothing: what the machine itself takes when it was asleep before."""
+        begin = time.perf_counter_ns()
+        f"+1555{number:07d}"
+        self.took.append((time.perf_counter_ns() - begin) / 1000)
 
 
 def measure(scenario: str, servers: str, topic: str, scale: float) -> dict[str, Any]:
@@ -95,8 +107,13 @@ def _bursts_away(calls: Calls, scale: float) -> None:
 
 def _paced(calls: Calls, scale: float) -> float:
     """Call 100 times a second; return the share of a core that costs, in percent."""
-    without = _cpu_share(lambda _: None, scale)
+    without = _cpu_share(Calls(calls.logger).format_only, scale)
     return round((_cpu_share(calls.log, scale) - without) * 100, 3)
+
+
+def _paced_format(calls: Calls, scale: float) -> None:
+    """Pace the same way what costs nothing."""
+    _cpu_share(calls.format_only, scale)
 
 
 def _cpu_share(call: Callable[[int], None], scale: float) -> float:
@@ -129,7 +146,7 @@ async def _conversations(calls: Calls, tasks: int) -> None:
 
 
 _RUN: dict[str, Callable[[Calls, float], float | None]] = dict(
-    zip(SCENARIOS, (_bursts, _paced, _bot, _bursts_away), strict=True)
+    zip(SCENARIOS, (_bursts, _paced, _paced_format, _bot, _bursts_away), strict=True)
 )
 
 

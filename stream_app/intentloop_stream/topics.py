@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -14,6 +14,7 @@ from intentloop_schemas.kafka import KafkaSettings, with_remedy
 
 _TIMEOUT_SECONDS = 10.0
 _STEP_SECONDS = 1.0
+_KNOWN_SECONDS = 0.05
 _OFFSETS_TIMEOUT_SECONDS = 5.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 # What another attempt would not change.
@@ -29,9 +30,9 @@ def create_topics(
 ) -> list[str]:
     """Create a topic, its dead-letter topic and the one for loggers' reports on themselves.
 
-    Returns the names that did not exist before.
+    Returns the names that did not exist before, when they can be used.
 
-    Blocks up to 10 s. Raises confluent_kafka.KafkaException when the broker refuses or is away.
+    Blocks up to 20 s. Raises confluent_kafka.KafkaException when the broker refuses or is away.
     """
     wanted = [
         NewTopic(topic, partitions, replication),
@@ -52,7 +53,9 @@ def create_topics(
     futures = admin.create_topics(
         wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
     )
-    return [name for name, future in futures.items() if _created(future)]
+    created = [name for name, future in futures.items() if _created(future)]
+    _await_known(admin, created)
+    return created
 
 
 def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
@@ -64,8 +67,7 @@ def topic_ids(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, str]:
     admin, cluster = connect(settings)
     if _is_mock(cluster):
         return {name: f"{cluster.cluster_id}/{name}" for name in topics}
-    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
-    return {name: _id(name, future.result()) for name, future in futures.items()}
+    return {name: _id(name, told) for name, told in _describe(admin, topics).items()}
 
 
 def connect(
@@ -113,6 +115,11 @@ def quiet_admin(settings: KafkaSettings) -> AdminClient:
     return AdminClient({**settings.librdkafka(), "log_level": 0})
 
 
+def _describe(admin: AdminClient, topics: Iterable[str]) -> dict[str, object]:
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=_TIMEOUT_SECONDS)
+    return {name: future.result() for name, future in futures.items()}
+
+
 def _offsets(
     admin: AdminClient, partitions: Iterable[TopicPartition], spec: OffsetSpec
 ) -> dict[TopicPartition, int]:
@@ -156,6 +163,23 @@ def _created(future: object) -> bool:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
         raise
+    return True
+
+
+def _await_known(admin: AdminClient, topics: Sequence[str]) -> None:
+    """Wait until the broker knows topics that its controller has just created."""
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    while topics and not _is_known(admin, topics, or_raise=time.monotonic() > deadline):
+        time.sleep(_KNOWN_SECONDS)
+
+
+def _is_known(admin: AdminClient, topics: Sequence[str], *, or_raise: bool) -> bool:
+    try:
+        _describe(admin, topics)
+    except KafkaException as error:
+        if or_raise or error.args[0].code() not in _GONE:
+            raise
+        return False
     return True
 
 
