@@ -8,20 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from confluent_kafka import KafkaException
 
 from intentloop_admin.settings import ApiSettings
-from intentloop_cli import (
-    configuration,
-    dlq,
-    doctor,
-    erase,
-    export,
-    keys,
-    retention,
-    trace,
-    training,
-)
+from intentloop_cli import configuration
 from intentloop_cli.environment import (
     FAILURE,
     database_settings,
@@ -31,25 +20,33 @@ from intentloop_cli.environment import (
     pii_settings,
     read,
 )
+from intentloop_cli.lazy import lazily
 from intentloop_demo.settings import SimulationSettings
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError, SchemaError
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.settings import WorkerSettings
 
+_ELSEWHERE = {
+    "trace": "intentloop_cli.trace:trace",
+    "dlq": "intentloop_cli.dlq:app",
+    "export": "intentloop_cli.export:export",
+    "erase": "intentloop_cli.erase:erase",
+    "retention": "intentloop_cli.retention:app",
+    "keys": "intentloop_cli.keys:app",
+    "jobs": "intentloop_cli.training:jobs_app",
+    "nlu": "intentloop_cli.training:nlu_app",
+    "loop": "intentloop_cli.training:loop",
+}
+
 app = typer.Typer(
+    cls=lazily(_ELSEWHERE),
     no_args_is_help=True,
     help="Turns chatbot traffic into training data and monitoring.",
     pretty_exceptions_show_locals=False,
 )
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics.")
 app.add_typer(topics_app, name="topics")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(keys.app, name="keys")
-app.add_typer(retention.app, name="retention")
-app.add_typer(training.jobs_app, name="jobs")
-app.add_typer(training.nlu_app, name="nlu")
-app.command()(training.loop)
 
 Folder = Annotated[Path, typer.Option(help="Where the local parts keep their data.")]
 
@@ -120,6 +117,8 @@ def create_topics(
     replication: Annotated[int, typer.Option(min=1, help="Copies of each record.")] = 1,
 ) -> None:
     """Create the topics for conversations, dead letters and loggers' reports, unless they exist."""
+    from confluent_kafka import KafkaException
+
     from intentloop_stream import topics
 
     name = read(WorkerSettings).topic
@@ -155,6 +154,8 @@ def diagnose(
     ] = False,
 ) -> None:
     """Check broker, topics, database, schema, lag and clock; say what is wrong and what to do."""
+    from intentloop_cli import doctor
+
     kafka, database, settings = read(KafkaSettings), read(DatabaseSettings), read(WorkerSettings)
     findings = doctor.examine(kafka, database, settings)
     out.print(doctor.table(findings))
@@ -165,6 +166,8 @@ def diagnose(
 
 
 def _reconcile(topic: str) -> bool:
+    from confluent_kafka import KafkaException
+
     from intentloop_cli import reconcile as reconciling
 
     url, folder = database_settings().required_url(), read(SpoolSettings).folder
@@ -179,9 +182,6 @@ def _reconcile(topic: str) -> bool:
     for one, problem in problems:
         out.print(f"{one.topic}, partition {one.partition}: {problem}.", highlight=False)
     return not problems
-
-
-app.command("trace")(trace.trace)
 
 
 @app.command()
@@ -206,10 +206,6 @@ def replay(
     out.print(replaying.table(report, folder) if report.writers else f"Nothing waits in {folder}.")
     if not dry_run and not report.is_complete:
         raise typer.Exit(FAILURE)
-
-
-app.command()(export.export)
-app.command()(erase.erase)
 
 
 @app.command()

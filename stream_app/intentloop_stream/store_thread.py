@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from intentloop_sink import Outcome, PostgresSink, Prepared, Stored
-from intentloop_sink.file_sink import FileSink
+
+if TYPE_CHECKING:
+    from intentloop_sink.file_sink import FileSink
 
 T = TypeVar("T")
 
-Sink: TypeAlias = PostgresSink | FileSink
+Sink: TypeAlias = "PostgresSink | FileSink"
 """The store: a database, or files where there is none."""
 
 

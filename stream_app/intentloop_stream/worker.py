@@ -18,8 +18,6 @@ from faust.types import TP, EventT, StreamT
 
 from intentloop_schemas import TopicPartition
 from intentloop_sink import DatabaseUnavailableError, PostgresSink, SchemaError
-from intentloop_sink.catalogue import FileFollower
-from intentloop_sink.file_sink import FileSink
 from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream import dead_letters
 from intentloop_stream.backpressure import Backpressure
@@ -211,6 +209,10 @@ class IntentloopApp(faust.App):
         """Return where conversations go, and where while that is away."""
         if self.database is not None:
             return self.database, spool
+        # They bring SQLAlchemy, which nothing else of a worker needs.
+        from intentloop_sink.catalogue import FileFollower
+        from intentloop_sink.file_sink import FileSink
+
         folder, window_seconds = spool.folder.parent, self.configuration.worker.window_seconds
         log.warning("json_mode", reason="DATABASE_URL is not set", folder=str(folder))
         files = FileFollower(folder, window_seconds=window_seconds)
