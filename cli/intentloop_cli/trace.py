@@ -17,11 +17,10 @@ from intentloop_schemas.kafka import KafkaSettings
 from intentloop_schemas.masking import masked_text
 from intentloop_sink import DatabaseSettings, DatabaseUnavailableError
 from intentloop_sink.catalogue import Example
-from intentloop_sink.catalogue.examples import REVIEWED
+from intentloop_sink.catalogue.examples import REJECTED, REVIEWED
 from intentloop_sink.connection import session
 from intentloop_sink.encoding import NEEDS_REVIEW
 from intentloop_sink.insights.whereabouts import StoredBatch, Whereabouts, spooled
-from intentloop_sink.review.settling import REJECTED
 from intentloop_sink.spool import SpoolSettings
 from intentloop_stream.event_search import EventSearch, LogPlace
 from intentloop_stream.letter_reader import Found, TopicMissingError

@@ -303,6 +303,16 @@ def test_a_review(api: Api, dataset: str) -> None:
     assert undone["tags"][3:] == ["needs_review"]
 
 
+def test_a_new_label_unsays_a_rejection(api: Api, dataset: str) -> None:
+    api.log(conversation(datasetId=dataset))
+    (example,) = api.get(f"{DATASETS}/{dataset}/examples").json()
+    address = f"{DATASETS}/{dataset}/examples/{example['id']}"
+    api.patch(address, json={"reviewed": True, "addTags": ["rejected"]})
+    assert api.get(address).json()["tags"][3:] == ["reviewed", "rejected"]
+
+    assert api.patch(address, json={"intent": "cancel_order"}).json()["tags"][3:] == ["reviewed"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -20,6 +20,10 @@ from intentloop_sink.encoding import NEEDS_REVIEW
 from intentloop_sink.tables import dataset_counter, example
 
 REVIEWED = "reviewed"
+REJECTED = "rejected"
+"""A tag: reviewed, and not fit for training."""
+SIMULATED = "simulated"
+"""A tag: reviewed by a simulation."""
 MAX_PAGE = 1_000
 MAX_SCANNED = 200_000
 """Examples that one page looks at; a filter that few of them meet makes pages shorter."""
@@ -30,6 +34,8 @@ DELETED = "deleted"
 
 SOURCE = "source:"
 """Begins the tag that names the sender."""
+_REVIEWS = (NEEDS_REVIEW, REVIEWED, REJECTED, SIMULATED)
+"""What one review says and another unsays."""
 _OURS = ("confidence:", SOURCE, "timestamp:")
 _STREAMED = 1_000
 
@@ -114,7 +120,7 @@ class ExampleChange(Words):
         kept = [tag for tag in tags if tag not in self.remove_tags]
         reviewed = True if self.reviewed is None and self.intent is not None else self.reviewed
         if reviewed is not None:
-            kept = [tag for tag in kept if tag not in (NEEDS_REVIEW, REVIEWED)]
+            kept = [tag for tag in kept if tag not in _REVIEWS]
             kept += [REVIEWED] if reviewed else [NEEDS_REVIEW] if flagged else []
         return list(dict.fromkeys([*kept, *self.add_tags]))
 

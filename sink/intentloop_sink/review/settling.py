@@ -6,16 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from intentloop_sink.catalogue.examples import REVIEWED
+from intentloop_sink.catalogue.examples import REJECTED, REVIEWED, SIMULATED
 from intentloop_sink.encoding import NEEDS_REVIEW
 from intentloop_sink.review.cards import Verdict
 
-REJECTED = "rejected"
-"""A tag: reviewed, and not fit for training."""
 SIMULATION = "simulation"
 """The reviewer's name of whoever only plays one; no key has it as its id."""
-SIMULATED = "simulated"
-"""A tag: reviewed by a simulation."""
 
 _CARD = text("""
 SELECT c.id, c.decision_id, d.verdict, d.intent, d.reviewer
