@@ -51,7 +51,7 @@ def _remains(writer: WriterReport) -> list[str]:
         for rest in writer.remaining
     ]
     if writer.is_held:
-        lines.append("held by a live worker, which replays it itself")
+        lines.append("held by a live worker, which replays it itself if it has a DATABASE_URL")
     if writer.error:
         lines.append(writer.error)
     if writer.damage.lines:

@@ -19,7 +19,15 @@ from intentloop_devstack.kafka_jars import fetch_jars, find_java
 from intentloop_devstack.ports import LOOPBACK, answers, free_port, on_free_port
 from intentloop_devstack.process import ServerProcess
 
-_JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-Xshare:auto", "-Djava.awt.headless=true")
+_JVM = (
+    "-Xms64m",
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    # A broker that lives for minutes: compiling for hours of use is most of its start.
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+)
 _ANSWER_SECONDS = 2.0
 PROPERTIES = {
     "process.roles": "broker,controller",

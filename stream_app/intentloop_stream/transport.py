@@ -196,6 +196,11 @@ class TableManager(tables.TableManager):
 
     _recovery: FaustRecovery | None = None
 
+    async def on_start(self) -> None:
+        """Start at once; Faust gives tables a second to make themselves known."""
+        await self._update_channels()
+        await self.recovery.start()
+
     @property
     def recovery(self) -> FaustRecovery:
         """What leads from an assignment to reading on."""

@@ -271,6 +271,9 @@ class Worker(faust.Worker):
         if self.app.failure is not None:
             raise SystemExit(FAILURE)
 
+    async def _sentinel_task(self) -> None:
+        """Close the event loop at once; Faust waits for a second when everything has ended."""
+
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000

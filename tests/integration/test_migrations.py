@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from intentloop_sink import (
     DatabaseUnavailableError,
@@ -30,6 +31,14 @@ def test_an_empty_database_becomes_current(empty_database_url: str) -> None:
     assert migrate(empty_database_url) == newest_version()
     assert schema_version(empty_database_url) == newest_version()
     check_schema(empty_database_url)
+
+
+def test_the_versions_by_file_name_are_those_of_the_migrations() -> None:
+    from intentloop_sink.schema import _config, _known_versions
+
+    scripts = ScriptDirectory.from_config(_config())
+    assert sorted(s.revision for s in scripts.walk_revisions()) == _known_versions()
+    assert scripts.get_current_head() == newest_version()
 
 
 def test_migrating_again_changes_nothing(empty_database_url: str) -> None:

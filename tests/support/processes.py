@@ -8,7 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
+
+
+def segments(fallback: Path) -> list[Path]:
+    """Return the segments in the folders of all writers, which may vanish meanwhile."""
+    # Path.glob would raise then.
+    return sorted(map(Path, glob(f"{fallback}/*/*.jsonl")))  # noqa: PTH207
 
 
 class Worker:
@@ -39,7 +46,7 @@ class Worker:
 
     def spooled(self) -> list[Path]:
         """Return the segments that wait in the fallback folder, whoever wrote them."""
-        return sorted(self._fallback.glob("*/*.jsonl"))
+        return segments(self._fallback)
 
     def says(self, text: str) -> bool:
         """Tell whether its log contains a text."""

@@ -21,7 +21,7 @@ from intentloop_schemas.kafka import KafkaSettings
 from support import tables
 from support.bot import Bot, p99
 from support.oracle import Client, History, Verdict, accounted, endless, judge, recovery_seconds
-from support.processes import StartWorker, Worker
+from support.processes import StartWorker, Worker, segments
 from support.topic_reader import log_end
 from support.traffic import Message, hostile_traffic
 
@@ -174,7 +174,7 @@ class Scene:
 
     def segments(self) -> list[Path]:
         """Return the files that wait in all spools."""
-        return sorted(self.fallback.glob("*/*.jsonl"))
+        return segments(self.fallback)
 
     def ended(self, worker: Worker, status: int = -9, timeout: float = 90) -> None:
         """Wait until a worker has ended with this status."""

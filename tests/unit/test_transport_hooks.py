@@ -17,11 +17,12 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
 from faust import App
+from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport import drivers
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
-from mode import Service
+from mode import Service, Worker
 
 from intentloop_schemas.kafka import KafkaSettings
 from intentloop_stream.configuration import Configuration
@@ -45,6 +46,8 @@ HOOKS: list[tuple[Callable[..., Any], str]] = [
     (Consumer.perform_seek, "0e8c130ff4b0"),
     (Recovery._resume_streams, "d986a6710c1a"),
     (Recovery._wait, "ec7429b70176"),
+    (TableManager.on_start, "365dd25fbc0e"),
+    (Worker._sentinel_task, "6e66058cf3e1"),
     (Service.wait_first, "feade6a31f8a"),
     (App.on_stop, "bfe5a933defb"),
     (App._create_directories, "a9f571c3b04a"),
