@@ -31,7 +31,8 @@ up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 
 test: $(STAMP) ## all tests but the slowest faults
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not (fault or alone or slow_fault)"
-	$(BIN)/pytest -m "(fault or alone) and not slow_fault"
+	$(BIN)/pytest -n 2 --dist worksteal -m "fault and not slow_fault"
+	$(BIN)/pytest -m alone
 
 faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
 	$(BIN)/pytest -m "fault or slow_fault" --junitxml=var/faults.xml
