@@ -35,7 +35,7 @@ test: $(STAMP) ## all tests but the slowest faults
 	$(BIN)/pytest -m alone
 
 faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
-	$(BIN)/pytest -m "fault or slow_fault" --junitxml=var/faults.xml
+	$(BIN)/pytest -n 2 --dist worksteal -m "fault or slow_fault" --junitxml=var/faults.xml
 	PYTHONPATH=tests $(BIN)/python -m support.reliability var/faults.xml docs/reliability.md
 
 check: $(STAMP) ## lint, types, layers

@@ -64,9 +64,9 @@ def test_every_container_runs_a_command_without_any_right_it_does_not_need(
     for word in container["args"]:
         if word.startswith("-"):
             break
-        assert word in command.commands
-        command = command.commands[word]
-        if not hasattr(command, "commands"):
+        command = command.get_command(None, word)
+        assert command
+        if not hasattr(command, "get_command"):
             break
     assert container["image"] == KUSTOMIZATION["images"][0]["name"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
