@@ -58,12 +58,12 @@ def cases(report: Path) -> Iterator[Case]:
 
 
 def document(run: Sequence[Case], tests: Path) -> str:
-    """Return the tables of a run."""
+    """Return the tables of a run. Tests ran side by side, so that their order means nothing."""
+    run = sorted(run, key=lambda case: (case.module, case.name))
     postgres = next((c.figures["postgres"] for c in run if "postgres" in c.figures), "")
     minutes = sum(case.seconds for case in run) / 60
-    parts = [
-        f"{circumstances(Kafka=KAFKA, Postgres=postgres)} The run took {minutes:.0f} minutes.",
-    ]
+    taken = f"The tests took {minutes:.0f} minutes together; two ran at a time."
+    parts = [f"{circumstances(Kafka=KAFKA, Postgres=postgres)} {taken}"]
     judged = [case for case in run if "accepted" in case.figures]
     for module, same in groupby(judged, key=lambda case: case.module):
         parts += [f"### {_heading(tests / 'faults' / f'{module}.py')}"]
