@@ -102,6 +102,7 @@ class GroupCommit:
         self._store_thread = StoreThread(sink)
         self._groups = 0
         self._last: asyncio.Task[None] | None = None
+        self._ahead: Ahead | None = None
         self._origins: dict[TopicPartition, int] = {}
         self._changed = asyncio.Condition()
 
@@ -153,10 +154,11 @@ class GroupCommit:
                 await self._until(self._worth_a_transaction)
                 batches = self._take_group()
                 await self._notify()
-                self._groups += 1
                 prepared = self._sink.prepare(batches)
-                ahead = self._hand_over(prepared)
-                self._last = tasks.create_task(self._commit(batches, prepared, ahead, self._last))
+                self._ahead = self._hand_over(prepared)
+                self._groups += 1
+                work = self._commit(batches, prepared, self._ahead, self._last)
+                self._last = tasks.create_task(work)
 
     @property
     def _pending(self) -> Mapping[TopicPartition, Extent]:
@@ -184,8 +186,9 @@ class GroupCommit:
         return group
 
     def _hand_over(self, prepared: Prepared) -> Ahead | None:
-        """Give the store a group to go on with, unless some of it must wait in the spool."""
-        if self._must_spool(prepared.batches):
+        """Give the store a group to go on with, unless it must wait for another or in the spool."""
+        is_behind = bool(self._groups) and _is_held_back(self._ahead)
+        if is_behind or self._must_spool(prepared.batches):
             return None
         return self._store_thread.store_next(prepared)
 
@@ -333,6 +336,10 @@ async def adopt_orphans(folder: Path, sink: PostgresSink, publish: Publish) -> N
         else:
             log.debug("orphans", report=report)
         await asyncio.sleep(_ADOPTION_SECONDS)
+
+
+def _is_held_back(ahead: Ahead | None) -> bool:
+    return ahead is None or (ahead.done() and ahead.result() is None)
 
 
 def _from_thread(publish: Publish) -> Callable[[Sequence[DeadLetter]], None]:
