@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def test_fsync_left_out(
     scene.flows()
     with database_away(scene.url):
         scene.starts_spooling()
-        scene.lasts(4)
+        told = partial(kafka_was_told_of_the_spool, scene)
+        scene.eventually(told, 30, "Kafka is told that what waits in the spool is safe")
         worker.kill()
         scene.deletes_records(scene.acknowledged())
         drop_what_is_not_synced(scene, ledger)
@@ -135,6 +137,15 @@ def test_fsync_left_out(
 
     verdict = read_to_the_end(scene)
     assert (verdict.lost > 0) is lost
+
+
+def kafka_was_told_of_the_spool(scene: Scene) -> bool:
+    spooled = {p.partition: extent for p, extent in waiting(scene.fallback).items()}
+    return any(
+        at > spooled[p.partition].first_position
+        for p, at in scene.acknowledged().items()
+        if p.partition in spooled
+    )
 
 
 def drop_what_is_not_synced(scene: Scene, ledger: Path) -> None:
