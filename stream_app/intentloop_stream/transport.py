@@ -26,6 +26,7 @@ from intentloop_schemas import Record
 
 SCHEME = "intentloop+kafka"
 _LEAVE_SECONDS = 3.0
+_FETCH_WAIT_MS = 250
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust ties this to exactly_once. Records of aborted transactions are not events.
         consumer._isolation_level = "read_committed"
+        # Where there is nothing to fetch, all that is asked next waits behind the fetch.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
         return consumer
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

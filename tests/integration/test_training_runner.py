@@ -167,7 +167,7 @@ def test_a_runner_trains_promotes_and_stops_in_order(site: Site, eventually: Any
         pytest.param("jobs.claimed", marks=pytest.mark.slow_fault),
         "jobs.step:4",
         pytest.param("jobs.before_promote", marks=pytest.mark.slow_fault),
-        "jobs.before_completed",
+        pytest.param("jobs.before_completed", marks=pytest.mark.slow_fault),
     ],
 )
 def test_a_runner_that_is_killed_costs_only_time(site: Site, moment: str, eventually: Any) -> None:
