@@ -38,7 +38,7 @@ from intentloop_stream.transport import TableManager
 from intentloop_stream.watchdog import Watchdog
 
 _SHUTDOWN_SECONDS = 8.0
-_REQUEST_SECONDS = 7.0
+_REQUEST_SECONDS = 6.1
 _PRODUCE_SECONDS = 5.0
 _MAX_RECORDS_PER_CHUNK = 5_000
 _CHUNKS_IN_MEMORY = 4
@@ -299,7 +299,8 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         # A worker that dies is noticed within this time, and everything it had moves on.
         broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
-        # A connection that swallows what is sent is given up after this; Faust waits for minutes.
+        # A connection that swallows what is sent is given up after this, which must be more than the
+        # session's; Faust waits for minutes.
         broker_request_timeout=_REQUEST_SECONDS,
         producer_request_timeout=_PRODUCE_SECONDS,
         # Waiting for the store is no reason to leave the group.
