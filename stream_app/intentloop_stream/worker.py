@@ -299,8 +299,8 @@ def create_app(configuration: Configuration) -> IntentloopApp:
         # A worker that dies is noticed within this time, and everything it had moves on.
         broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
-        # A connection that swallows what is sent is given up after this, which must be more than the
-        # session's; Faust waits for minutes.
+        # A connection that swallows what is sent is given up after this; Faust waits for minutes,
+        # and asks for more than the session's.
         broker_request_timeout=_REQUEST_SECONDS,
         producer_request_timeout=_PRODUCE_SECONDS,
         # Waiting for the store is no reason to leave the group.
