@@ -24,7 +24,7 @@ from confluent_kafka import Producer
 
 from support import tables
 from support.bot import Bot, Delivered, delivered
-from support.recompute import Expected, LogRecord, recompute
+from support.recompute import Expected, LogRecord, Range, recompute
 from support.topic_reader import read_topic
 from support.traffic import EXPECT, Message
 
@@ -183,13 +183,23 @@ class Verdict:
 
 
 def judge(
-    history: History, bots: Sequence[Bot], servers: str, topic: str, url: str, fallback: Path
+    history: History,
+    bots: Sequence[Bot],
+    servers: str,
+    topic: str,
+    url: str,
+    fallback: Path,
+    behind: Sequence[Range] = (),
 ) -> Verdict:
-    """Compare everything that was accepted with everything that became of it."""
+    """Compare everything that was accepted with everything that became of it.
+
+    What lies in `behind` was lost to Kafka in its turn and came back with a spool.
+    """
     lines = history.read()
     from_bots = delivered(bots, servers, topic) if bots else Delivered()
     log = [*_log(lines), *from_bots.records]
-    expected = recompute(sorted(log, key=lambda record: (record.partition, record.offset)))
+    in_order = sorted(log, key=lambda record: (record.partition, record.offset))
+    expected = recompute(in_order, behind=behind)
     verdict = Verdict(len(log) + from_bots.lost, lost=from_bots.lost, details=from_bots.details)
     verdict.duplicated += from_bots.unknown
     verdict.last_moment = from_bots.last_moment

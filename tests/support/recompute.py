@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from math import floor
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -26,6 +27,21 @@ class LogRecord:
     timestamp: int
     value: bytes | None
     expect: bytes
+
+
+class Range(NamedTuple):
+    """Positions of a partition."""
+
+    partition: int
+    first_position: int
+    next_position: int
+
+    def holds(self, record: LogRecord) -> bool:
+        """Tell whether a record stands there."""
+        return (
+            record.partition == self.partition
+            and self.first_position <= record.offset < self.next_position
+        )
 
 
 @dataclass
@@ -73,24 +89,48 @@ def read_log(bootstrap_servers: str, topic: str) -> list[LogRecord]:
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
-def recompute(records: list[LogRecord], window_seconds: int = 30) -> Expected:
-    """Return what must come of a log that was processed exactly once."""
-    expected = Expected()
-    highest: dict[int, int] = defaultdict(int)
+def recompute(
+    records: list[LogRecord], window_seconds: int = 30, behind: Sequence[Range] = ()
+) -> Expected:
+    """Return what must come of a log, in order, that was processed exactly once.
+
+    What lies in a range of `behind` was missing in its turn and came after all the rest: it was
+    judged in its place, and moved on the watermark of nothing else.
+    """
+    expected = Expected(total=len(records))
     for record in records:
-        expected.total += 1
         if record.expect != VALID:
             expected.dead[record.partition, record.offset] = (record.expect, record.value)
+    judged = list(_judged(records, window_seconds, behind))
+    for one in sorted(judged, key=lambda one: one.came_behind):
+        _count(expected, one.event, one.late, window_seconds)
+    return expected
+
+
+class _Judged(NamedTuple):
+    event: dict[str, Any]
+    late: bool
+    came_behind: bool
+
+
+def _judged(
+    records: list[LogRecord], window_seconds: int, behind: Sequence[Range]
+) -> Iterator[_Judged]:
+    in_turn: dict[int, int] = defaultdict(int)
+    aside: dict[int, int] = defaultdict(int)
+    length = window_seconds * 1000
+    for record in records:
+        if record.expect != VALID:
             continue
         event = json.loads(record.value or b"")
-        timestamp = event["timestamp"]
-        length = window_seconds * 1000
+        timestamp, partition = event["timestamp"], record.partition
+        came_behind = any(one.holds(record) for one in behind)
+        highest = aside if came_behind else in_turn
         end = timestamp // length * length + length
-        late = end <= highest[record.partition] - 5_000
+        late = end <= max(in_turn[partition], highest[partition]) - 5_000
         if timestamp <= record.timestamp + 60_000:
-            highest[record.partition] = max(highest[record.partition], timestamp)
-        _count(expected, event, late, window_seconds)
-    return expected
+            highest[partition] = max(highest[partition], timestamp)
+        yield _Judged(event, late, came_behind)
 
 
 def _count(expected: Expected, event: dict[str, Any], late: bool, window_seconds: int) -> None:

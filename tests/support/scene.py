@@ -22,6 +22,7 @@ from support import tables
 from support.bot import Bot, p99
 from support.oracle import Client, History, Verdict, accounted, endless, judge, recovery_seconds
 from support.processes import StartWorker, Worker, segments
+from support.recompute import Range
 from support.topic_reader import log_end
 from support.traffic import Message, hostile_traffic
 
@@ -54,6 +55,8 @@ class Scene:
     seed: int = 1
     clients: list[Client] = field(default_factory=list)
     bots: list[Bot] = field(default_factory=list)
+    lost_for_now: list[Range] = field(default_factory=list)
+    """What a worker went past because Kafka no longer had it, and a spool brings back."""
 
     def traffic(
         self,
@@ -127,7 +130,15 @@ class Scene:
 
     def judge(self) -> Verdict:
         """Let the oracle judge what is there now."""
-        return judge(self.history, self.bots, self.servers, self.topic, self.url, self.fallback)
+        return judge(
+            self.history,
+            self.bots,
+            self.servers,
+            self.topic,
+            self.url,
+            self.fallback,
+            self.lost_for_now,
+        )
 
     def takes_again(self, timeout: float = 60) -> None:
         """Wait until the broker accepts records again."""
@@ -190,6 +201,21 @@ class Scene:
         places = [TopicPartition(p.topic, p.partition, at) for p, at in before.items()]
         for future in admin.delete_records(places).values():
             future.result(20)
+
+    def goes_past(self, deleted: Mapping[Partition, int]) -> None:
+        """Wait until every partition has gone on behind what Kafka deleted of it."""
+        ends = {partition.partition: end for partition, end in deleted.items()}
+        at = "SELECT partition, next_position FROM ingest_offset"
+        self.eventually(
+            lambda: all(end <= dict(tables.query(self.url, at))[p] for p, end in ends.items()),
+            60,
+            "the loss is recorded",
+        )
+        losses = tables.query(
+            self.url, "SELECT partition, first_position, next_position FROM ingest_loss"
+        )
+        self.lost_for_now = [Range(*loss) for loss in losses]
+        assert {loss.partition: loss.next_position for loss in self.lost_for_now} == ends
 
     def acknowledged(self) -> dict[Partition, int]:
         """Return up to where Kafka was told that records are safe."""
