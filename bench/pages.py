@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from statistics import median
 from typing import Any
 
 import psycopg2
+import structlog
 from fastapi.testclient import TestClient
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from rich.console import Console
@@ -112,6 +114,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=40, help="of each page, warm")
     options = parser.parse_args()
     out = Console(width=110)
+    # A line for each request would hide the tables.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with (
         tempfile.TemporaryDirectory() as folder,
         local_postgres(Path(folder) / "postgres", environ={}, keep=False) as postgres,
