@@ -42,8 +42,9 @@ class Record(Protocol):
         ...
 
 
-class Entry(NamedTuple):
-    """A valid event, its record, and all that was derived from them."""
+@dataclass(slots=True)
+class Entry:
+    """A valid event, its record, and all that was derived from them. Nobody changes it."""
 
     event: EventFields
     event_id: str

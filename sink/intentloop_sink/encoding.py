@@ -43,6 +43,8 @@ NEEDS_REVIEW = "needs_review"
 
 _NULL = "\\N"
 _CACHED = 8192
+_THOUSANDTHS = [f".{milliseconds:03d}+00" for milliseconds in range(1000)]
+_PERCENT_TAGS = [f'"confidence:{percent}"' for percent in range(101)]
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 Labels = tuple[str, str, str, str | None, str | None, str | None]
@@ -94,21 +96,21 @@ class LineEncoder:
 
     def line(self, entry: Entry) -> str:
         """Return the line of one entry, newline included."""
-        event, event_id, example_id, reasons, _, record = entry
-        json = record.value
+        event, reasons, json = entry.event, entry.reasons, entry.record.value
         if json is None or b"\\" in json:
             return self._escaped_line(entry)
         sender = event.phone_number
         session, message, alternatives = event.session_id, event.message_id, event.alternatives
         labels = self._labels[_labels_of(event)]
         confidence, timestamp = event.confidence, event.timestamp
-        seconds, milliseconds = divmod(timestamp, 1000)
+        seconds = timestamp // 1000
         flag, reasons_field = self._reasons[reasons] if reasons else ("", "{}")
         return (
-            f"{example_id}\t{event.message_text}\t{sender}\t{event_id}"
-            f'\t{{"confidence:{int(100 * confidence + 0.5)}","source:{sender}"'
+            f"{entry.example_id}\t{event.message_text}\t{sender}\t{entry.event_id}"
+            f'\t{{{_PERCENT_TAGS[int(100 * confidence + 0.5)]},"source:{sender}"'
             f',"timestamp:{timestamp}"{flag}}}'
-            f"\t{self._seconds[seconds]}.{milliseconds:03d}+00\t{confidence!r}\t{reasons_field}"
+            f"\t{self._seconds[seconds]}{_THOUSANDTHS[timestamp - seconds * 1000]}"
+            f"\t{confidence!r}\t{reasons_field}"
             f"\t{_NULL if session is None else session}\t{_NULL if message is None else message}"
             f"\t{_NULL if alternatives is None else _alternatives(alternatives)}\t{labels}\n"
         )

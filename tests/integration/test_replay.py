@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def forget(url: str) -> None:
 
 def log_of_two_partitions() -> list[Batch]:
     entries = traffic(range(600))
-    twice = [e._replace(record=entry(600 + i).record) for i, e in enumerate(entries[:50])]
+    twice = [replace(e, record=entry(600 + i).record) for i, e in enumerate(entries[:50])]
     batches = tens([*entries, *twice])
     for each in batches[::7]:
         each.rejected, each.entries = 1, each.entries[1:]

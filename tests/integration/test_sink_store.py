@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import floor
 from typing import Any
@@ -215,7 +216,7 @@ def test_duplicates_within_and_across_groups(sink: PostgresSink, database_url: s
     chance = random.Random(1)
     entries = traffic(range(1_000))
     sent = [chance.choice(entries[: i + 1]) if i % 5 == 0 else e for i, e in enumerate(entries)]
-    log = [e._replace(record=entry(i).record) for i, e in enumerate(sent)]
+    log = [replace(e, record=entry(i).record) for i, e in enumerate(sent)]
     outcomes = [stored(sink, *tens(log[start : start + 100])) for start in range(0, 1_000, 100)]
     distinct = {e.example_id: e for e in log}
     assert sum(o.stored for o in outcomes) == len(distinct)
@@ -272,7 +273,7 @@ def test_a_reviewed_example_is_still_recognised(sink: PostgresSink, database_url
           tags = array_append(array_remove(tags, 'needs_review'), 'reviewed')
     """
     tables.query(database_url, review)
-    again = first._replace(record=entry(1).record, reasons=())
+    again = replace(first, record=entry(1).record, reasons=())
     assert stored(sink, batch([again])) == Stored({PARTITION: 2}, duplicates=1)
     assert tables.query(database_url, 'SELECT intent FROM "Example"') == [("cancel",)]
 

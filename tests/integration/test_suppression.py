@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,7 +53,7 @@ def forget_progress(url: str) -> None:
 
 
 def later(each: Entry, timestamp: int) -> Entry:
-    return each._replace(record=LogRecord(each.record.offset, timestamp))
+    return replace(each, record=LogRecord(each.record.offset, timestamp))
 
 
 def totals(url: str) -> tuple[int, int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def entries(draw: st.DrawFn) -> Entry:
         draw(octets | st.just(made.event.to_json())),
     )
     reasons = tuple(draw(st.sets(st.sampled_from(list(ReviewReason)))))
-    return made._replace(record=record, reasons=reasons)
+    return replace(made, record=record, reasons=reasons)
 
 
 batches = st.builds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -114,7 +115,7 @@ def _entry(
         message_id=message.message_id,
         alternatives=[guess._asdict() for guess in prediction.alternatives],
     )
-    return made._replace(record=LogRecord(position, delivery.at))
+    return replace(made, record=LogRecord(position, delivery.at))
 
 
 def _batch(entries: list[Entry]) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from intentloop_schemas import Batch, ClosedBy, DeadLetterReason, fold_windows
@@ -80,7 +81,7 @@ def test_what_the_database_holds_decides() -> None:
 
 def test_review_reasons_are_no_content() -> None:
     held = entry(0, confidence=0.72)
-    stricter = held._replace(reasons=("low_confidence",))
+    stricter = replace(held, reasons=("low_confidence",))
     assert Content.of(held) == Content.of(stricter)
 
 

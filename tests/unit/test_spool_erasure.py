@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_what_others_wrote_stays_to_the_byte_whatever_it_says(tmp_path: Path) ->
     odd = [
         entry(0, phone_number=HOSTILE, message_text=HOSTILE),
         entry(1, phone_number=BELA, message_text=f"call {ASHA}"),
-        entry(2, phone_number=BELA)._replace(record=LogRecord(2, key=b"\xff", value=b"{ }")),
+        replace(entry(2, phone_number=BELA), record=LogRecord(2, key=b"\xff", value=b"{ }")),
     ]
     spool_of(tmp_path, "w", [batch(odd)])
     before = everything(tmp_path)

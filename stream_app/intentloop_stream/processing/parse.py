@@ -81,7 +81,8 @@ class EventParser:
 
     def parse(self, value: bytes) -> EventFields:
         """Return the event in a record's value. Raises pydantic.ValidationError."""
-        if _ESCAPED_NUL in value:
+        # Most have no backslash at all, which is found out sooner.
+        if b"\\" in value and _ESCAPED_NUL in value:
             return _by_model(value)
         try:
             event = _by_msgspec(value)
