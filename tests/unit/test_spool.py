@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from intentloop_schemas import Batch, Entry, DeadLetter, DeadLetterReason
+from intentloop_schemas import Batch, DeadLetter, DeadLetterReason, Entry
 from intentloop_sink.spool import (
     Run,
     Spool,
