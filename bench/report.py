@@ -41,8 +41,9 @@ it cannot be seen too early. Milliseconds; "latest ack" says how long after its 
 acknowledged the slowest event: what no worker can help.
 """
 _LOG = """\
-The call alone, in µs, each scenario in a process of its own. CPU is the whole process's, logger
-thread included, less that of the same loop without the call.
+The call alone, in µs, each scenario in a process of its own. CPU is a share of a core, less that of
+the same loop without the call: of the thread that calls log(), and of all threads, which includes
+the disk's journal and delivery to Kafka.
 """
 _REBALANCE = """\
 {rate:,} events/s on {partitions} partitions, BATCH_SECONDS 1. The longest time without progress in
@@ -220,12 +221,12 @@ def _log(folder: Path) -> str:
             line["scenario"],
             f"{line['calls']:,}",
             *(f"{line[field]:,.1f}" for field in ("p50", "p99", "p999", "max")),
-            "" if line["cpu_percent"] is None else f"{line['cpu_percent']:.2f} %",
+            *_shares(line["cpu_percent"]),
             f"{line['taken']:,}",
         )
         for line in lines
     ]
-    head = ("", "calls", "p50", "p99", "p99.9", "max", "CPU of a core", "taken")
+    head = ("", "calls", "p50", "p99", "p99.9", "max", "CPU, log()", "CPU, all threads", "taken")
     return "\n".join(
         [
             "## What log() costs the bot\n",
@@ -234,6 +235,10 @@ def _log(folder: Path) -> str:
             table(head, rows),
         ]
     )
+
+
+def _shares(share: dict[str, float] | None) -> tuple[str, str]:
+    return (f"{share['caller']:.2f} %", f"{share['process']:.2f} %") if share else ("", "")
 
 
 def _scale(folder: Path) -> str:

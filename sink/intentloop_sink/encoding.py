@@ -87,7 +87,10 @@ def tags(entry: Entry) -> list[str]:
 
 
 class LineEncoder:
-    """Turns entries into lines for `COPY "Example"`. It only keeps caches of bounded size."""
+    """Turns entries into lines for `COPY "Example"`. It only keeps caches of bounded size.
+
+    Threads may share it: what two of them put into a cache at once is the same.
+    """
 
     def __init__(self) -> None:
         self._labels = _LabelCache()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from intentloop_schemas import Batch, TopicPartition
+from intentloop_schemas import Batch, Entry, TopicPartition
 from intentloop_sink.catalogue.files import FileReader
 from intentloop_sink.catalogue.index import FileIndex
 from intentloop_sink.cuts import fence
 from intentloop_sink.encoding import LineEncoder
 from intentloop_sink.outcome import Outcome, OutOfTurn, Refused, Stored, Unavailable
 from intentloop_sink.postgres import OffsetLine
-from intentloop_sink.prepared import Prepared, prepare, records, settle, stored
+from intentloop_sink.prepared import Prepared, encode, prepare, records, settle, stored
 from intentloop_sink.spool import Extent, Spool, SpoolError
 from intentloop_sink.suppression import Suppression
 
@@ -35,9 +35,16 @@ class FileSink:
         self._encoder = LineEncoder()
         self._suppression = Suppression()
 
-    def prepare(self, batches: Sequence[Batch]) -> Prepared:
-        """Do everything that needs no file. Never blocks."""
-        return prepare(batches, self._window_seconds, self._encoder)
+    def encode(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return the lines that `prepare` begins with, for entries that it will get later."""
+        return encode(entries, self._encoder)
+
+    def prepare(self, batches: Sequence[Batch], lines: Mapping[str, str] | None = None) -> Prepared:
+        """Do everything that needs no file. Never blocks.
+
+        `lines` is what `encode` made of the entries, if it did.
+        """
+        return prepare(batches, self._window_seconds, self._encoder, lines)
 
     def store(self, prepared: Prepared) -> Outcome:
         """Store a prepared group, all of it or nothing. Blocks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2.errors import LockNotAvailable, UniqueViolation
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
-from intentloop_schemas import Batch, TopicPartition
+from intentloop_schemas import Batch, Entry, TopicPartition
 from intentloop_schemas.failpoint import Failpoint, no_failpoint
 from intentloop_sink import schema, statements
 from intentloop_sink.connection import connect, is_usable
@@ -28,7 +28,7 @@ from intentloop_sink.outcome import (
     Stored,
     Unavailable,
 )
-from intentloop_sink.prepared import Prepared, prepare
+from intentloop_sink.prepared import Prepared, encode, prepare
 from intentloop_sink.refusals import find_refused
 from intentloop_sink.silence import cutting_when_silent
 from intentloop_sink.stalled import ending_stalled_writers
@@ -98,9 +98,16 @@ class PostgresSink:
         """Whether groups are looked up before they are stored, because of recent duplicates."""
         return self._clock() < self._careful_until
 
-    def prepare(self, batches: Sequence[Batch]) -> Prepared:
-        """Do everything that needs no database. Never blocks; about 6 microseconds an event."""
-        return prepare(batches, self._window_seconds, self._encoder)
+    def encode(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return the lines that `prepare` begins with, for entries that it will get later."""
+        return encode(entries, self._encoder)
+
+    def prepare(self, batches: Sequence[Batch], lines: Mapping[str, str] | None = None) -> Prepared:
+        """Do everything that needs no database. Never blocks; about 6 microseconds an event.
+
+        `lines` is what `encode` made of the entries, if it did.
+        """
+        return prepare(batches, self._window_seconds, self._encoder, lines)
 
     def store(self, prepared: Prepared) -> Outcome:
         """Store a prepared group, all of it or nothing. Blocks; raises no database error.

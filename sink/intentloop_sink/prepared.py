@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from intentloop_schemas import (
     Batch,
@@ -75,16 +76,30 @@ class Prepared:
         return "".join(sorted(map(self.lines.__getitem__, ids))).encode()
 
 
-def prepare(batches: Sequence[Batch], window_seconds: int, encoder: LineEncoder) -> Prepared:
-    """Encode and add up a group of batches, as if the database held none of their events."""
+def prepare(
+    batches: Sequence[Batch],
+    window_seconds: int,
+    encoder: LineEncoder,
+    lines: Mapping[str, str] | None = None,
+) -> Prepared:
+    """Encode and add up a group of batches, as if the database held none of their events.
+
+    `lines` are those that were encoded ahead, of the first entry of each id.
+    """
     ordered = sorted(batches, key=_place)
+    if lines is None:
+        lines = encode(chain.from_iterable(batch.entries for batch in ordered), encoder)
+    return settle(Prepared(ordered, lines, window_seconds), {})
+
+
+def encode(entries: Iterable[Entry], encoder: LineEncoder) -> dict[str, str]:
+    """Return the COPY line of the first entry of each example id."""
     line = encoder.line
     lines: dict[str, str] = {}
-    for batch in ordered:
-        for entry in batch.entries:
-            if entry.example_id not in lines:
-                lines[entry.example_id] = line(entry)
-    return settle(Prepared(ordered, lines, window_seconds), {})
+    for entry in entries:
+        if entry.example_id not in lines:
+            lines[entry.example_id] = line(entry)
+    return lines
 
 
 def settle(prepared: Prepared, known: Mapping[str, Content]) -> Prepared:

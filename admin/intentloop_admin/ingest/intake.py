@@ -20,7 +20,7 @@ class Intake:
     """Gathers what comes while a group is being stored into the next one.
 
     Args:
-        writer: stores groups; it is called in one thread, one call at a time.
+        writer: encodes requests here, and stores groups in a thread, one at a time.
         metrics: told how large the groups are.
     """
 
@@ -41,6 +41,7 @@ class Intake:
         """
         if self._waiting_entries >= MAX_WAITING_ENTRIES:
             raise NotTakenError("too many conversations wait for the store")
+        self._writer.encode(post)
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((post, done))
         self._waiting_entries += len(post.entries)

@@ -1,16 +1,16 @@
-"""From requests to the store, or to files while it is away. Everything here blocks."""
+"""From requests to the store, or to files while it is away."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 import structlog
 
 from intentloop_admin.ingest.line import Line
 from intentloop_admin.ingest.post import Post
-from intentloop_schemas import Batch
+from intentloop_schemas import Batch, Entry
 from intentloop_sink import Outcome, OutOfTurn, Prepared, Refused, Retry, Stored, Unavailable
 from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream.processing import LocalRecord
@@ -29,19 +29,23 @@ class NotTakenError(Exception):
 
 
 class Sink(Protocol):
-    """Where groups of batches go; both block."""
+    """Where groups of batches go."""
 
-    def prepare(self, batches: Sequence[Batch]) -> Prepared:
-        """Do everything that needs no database."""
+    def encode(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Do the part of `prepare` that looks at each entry alone. Does not block."""
+        ...
+
+    def prepare(self, batches: Sequence[Batch], lines: Mapping[str, str] | None) -> Prepared:
+        """Do the rest that needs no database, given what was encoded."""
         ...
 
     def store(self, prepared: Prepared) -> Outcome:
-        """Store a prepared group, all of it or nothing."""
+        """Store a prepared group, all of it or nothing. Blocks."""
         ...
 
 
 class Writer:
-    """Stores groups of requests, each group in one transaction. For one thread.
+    """Stores groups of requests, each group in one transaction. One thread encodes, one writes.
 
     Args:
         line: numbers them.
@@ -64,10 +68,14 @@ class Writer:
         self._spool = spool
         self._sleep = sleep
 
-    def write(self, posts: Sequence[Post]) -> None:
-        """Make requests safe; what the store refuses goes from their entries to their errors.
+    def encode(self, post: Post) -> None:
+        """Do what can be done of a request while others are written. Does not block."""
+        post.lines = self._sink.encode(post.entries)
 
-        Raises NotTakenError when there is no room for them.
+    def write(self, posts: Sequence[Post]) -> None:
+        """Make encoded requests safe; what is refused goes from their entries to their errors.
+
+        Blocks. Raises NotTakenError when there is no room for them.
         """
         try:
             self._write(posts)
@@ -79,17 +87,20 @@ class Writer:
 
     def _write(self, posts: Sequence[Post]) -> None:
         attempt = 0
+        lines: dict[str, str] | None = _lines(posts)
         while batches := self._numbered(posts):
             if self._spool is not None and not self._spool.is_empty:
                 self._put_aside(batches, self._spool)
                 return
-            outcome = self._sink.store(self._sink.prepare(batches))
+            outcome = self._sink.store(self._sink.prepare(batches, lines))
             match outcome:
                 case Stored():
                     self._line.advance(batches)
                     return
                 case Refused():
                     _refuse(posts, outcome)
+                    # Another entry of the same id may be the first now.
+                    lines = None
                 case OutOfTurn():
                     log.warning("line_moved", expected=outcome.expected)
                     self._line.renew()
@@ -124,6 +135,14 @@ class Writer:
             raise NotTakenError(str(error)) from error
         self._line.advance(batches)
         log.warning("spooled", batches=len(batches), waiting=spool.events)
+
+
+def _lines(posts: Sequence[Post]) -> dict[str, str]:
+    """Return all lines; where several posts have an id, that of the first."""
+    lines: dict[str, str] = {}
+    for post in reversed(posts):
+        lines.update(post.lines)
+    return lines
 
 
 def spell_alike(batches: Iterable[Batch]) -> None:
