@@ -169,18 +169,15 @@ def _created(future: object) -> bool:
 def _await_known(admin: AdminClient, topics: Sequence[str]) -> None:
     """Wait until the broker knows topics that its controller has just created."""
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while topics and not _is_known(admin, topics, or_raise=time.monotonic() > deadline):
-        time.sleep(_KNOWN_SECONDS)
-
-
-def _is_known(admin: AdminClient, topics: Sequence[str], *, or_raise: bool) -> bool:
-    try:
-        _describe(admin, topics)
-    except KafkaException as error:
-        if or_raise or error.args[0].code() not in _GONE:
-            raise
-        return False
-    return True
+    while topics:
+        try:
+            _describe(admin, topics)
+        except KafkaException as error:
+            if error.args[0].code() not in _GONE or time.monotonic() > deadline:
+                raise
+            time.sleep(_KNOWN_SECONDS)
+        else:
+            return
 
 
 def _id(name: str, description: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,20 +76,22 @@ class PostgresExamples:
             return Snapshot.of(dataset_id, as_of, (example_of(dict(row)) for row in rows))
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueExamples:
     """The files that API and worker keep where there is no database, edits included."""
 
-    def __init__(
-        self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        self._folder = folder
-        self._now = now
+    folder: Path
+    now: Callable[[], datetime] = _utc_now
 
     def snapshot(self, dataset_id: str) -> Snapshot:
         """Return the dataset as it is now; reads all files. Raises OSError."""
-        as_of = self._now()
+        as_of = self.now()
         with (
-            closing(FileState(self._folder, window_seconds=_ANY_WINDOW)) as state,
+            closing(FileState(self.folder, window_seconds=_ANY_WINDOW)) as state,
             state.reading() as catalogue,
         ):
             pages = catalogue.examples.stream(dataset_id, ExampleFilter())
@@ -97,24 +99,22 @@ class CatalogueExamples:
         return Snapshot.of(dataset_id, as_of, rows)
 
 
+@dataclass(frozen=True, slots=True)
 class FileExamples:
     """A folder with a file `<dataset>.jsonl` for each dataset: an example as JSON in each line.
 
     The fields are those of `GET /api/training/datasets/{id}/examples`.
     """
 
-    def __init__(
-        self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        self._folder = folder
-        self._now = now
+    folder: Path
+    now: Callable[[], datetime] = _utc_now
 
     def snapshot(self, dataset_id: str) -> Snapshot:
         """Return the dataset as it is now. Raises UnreadableExamplesError."""
-        path = self._folder / f"{dataset_id}.jsonl"
+        path = self.folder / f"{dataset_id}.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         rows = (_read(path, number, line) for number, line in enumerate(lines, 1))
-        return Snapshot.of(dataset_id, self._now(), rows)
+        return Snapshot.of(dataset_id, self.now(), rows)
 
 
 class SeededExamples:
