@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 
@@ -12,6 +13,8 @@ from intentloop_sink.review import DrawAudit, TendQueue
 
 _IDLE_SECONDS = 1.0
 """How long a newly flagged message may wait for its card when little is to do."""
+_REST = 3
+"""How many times as long as it worked it rests: what comes in goes before."""
 _TROUBLE_SECONDS = 5.0
 _AUDIT_SECONDS = 600.0
 
@@ -21,6 +24,7 @@ log = structlog.get_logger(__name__)
 async def tend_queue(stores: Stores) -> None:
     """Make cards of what is flagged, and settle what is decided, until cancelled."""
     while True:
+        began = time.monotonic()
         try:
             tended = await stores.apply(TendQueue())
         except ProblemError:
@@ -30,8 +34,8 @@ async def tend_queue(stores: Stores) -> None:
             log.error("review_queue_not_tended", error=type(error).__name__)  # noqa: TRY400 - its words may hold what a customer wrote
             await asyncio.sleep(_TROUBLE_SECONDS)
         else:
-            if not tended.more:
-                await asyncio.sleep(_IDLE_SECONDS)
+            rest = _REST * (time.monotonic() - began)
+            await asyncio.sleep(rest if tended.more else max(rest, _IDLE_SECONDS))
 
 
 async def draw_audits(stores: Stores) -> None:

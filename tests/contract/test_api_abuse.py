@@ -10,6 +10,7 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -147,7 +148,7 @@ def test_each_item_is_judged_as_the_worker_judges_a_record(
         assert ours.error == theirs.error or theirs.reason == "invalid_json"
     else:
         assert isinstance(ours, Entry)
-        assert ours[:5] == theirs[:5]
+        assert replace(ours, record=theirs.record) == theirs
 
 
 @given(st.binary(max_size=200))

@@ -12,6 +12,8 @@ from intentloop_admin.metrics import Metrics
 
 GROUP_ENTRIES = 10_000
 """Conversations in one transaction."""
+SMALL_GROUP_ENTRIES = 1_000
+"""From so many on a group may be one of two; fewer are not worth two transactions."""
 MAX_WAITING_ENTRIES = 3 * GROUP_ENTRIES
 """Conversations that wait for the store in memory; more are turned away."""
 
@@ -73,7 +75,9 @@ class Intake:
     def _take_group(self) -> list[tuple[Post, asyncio.Future[None]]]:
         group = []
         entries = 0
-        while self._waiting and entries < GROUP_ENTRIES:
+        # Half, so that some are answered, and send again, while the others are stored.
+        enough = min(GROUP_ENTRIES, max(SMALL_GROUP_ENTRIES, self._waiting_entries // 2))
+        while self._waiting and entries < enough:
             group.append(self._waiting.popleft())
             entries += len(group[-1][0].entries)
         self._waiting_entries -= entries
