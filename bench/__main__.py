@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import report, stages
+from bench.contestant import OURS, OURS_TWICE
 from bench.contestants import contestants
 from bench.ground import ground
 from bench.race import Plan, Race, ratios
@@ -30,9 +31,10 @@ def main() -> None:
         Race(place, plan, say).run(chosen, options.results)
         measured = stages.measure(place, f"race-{plan.events}")
         Results(options.results, "stages", circumstances(place)).add("stages", **measured._asdict())
-    found = ratios(read(options.results, "race"))
-    if found:
-        say(f"intentloop / raw COPY: median {median(found):.2f} of {len(found)} pairs")
+    lines = read(options.results, "race")
+    for name in (OURS, OURS_TWICE):
+        if found := ratios(lines, name):
+            say(f"{name} / raw COPY: median {median(found):.2f} of {len(found)} pairs")
     say(f"report: {report.write(options.results)}")
 
 
@@ -45,7 +47,7 @@ def say(text: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--pairs", type=int, default=5, help="of ours and raw COPY")
+    parser.add_argument("--pairs", type=int, default=5, help="of raw COPY, with ours on both sides")
     parser.add_argument("--rounds", type=int, default=3, help="of every other contestant")
     parser.add_argument("--seed", type=int, default=1, help="decides the order")
     parser.add_argument("--peers", action="store_true", help="with all peers")

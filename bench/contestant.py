@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 RAW = "raw COPY"
 OURS = "intentloop"
+OURS_TWICE = f"{OURS}, 2 workers"
 PYTHON = sys.executable
 _READY = re.compile(r"\bREADY (\d+\.\d+)")
 

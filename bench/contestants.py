@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contestant import OURS, Contestant, assigned, module
+from bench.contestant import OURS, OURS_TWICE, Contestant, assigned, module
 from bench.peers.provision import jars, own_environment
 
 _WORKER = module("intentloop_cli", arguments=["worker"])
@@ -15,7 +15,7 @@ _OURS = (
         ready_at=assigned,
     ),
     Contestant(
-        f"{OURS}, 2 workers",
+        OURS_TWICE,
         "two worker processes that share the partitions; timed from when both have some",
         _WORKER,
         processes=2,

@@ -1,7 +1,7 @@
 """All contestants in turn, in random order, on the same topic, broker and database server.
 
-Five times ours and a raw COPY run next to each other, in alternating order: the ratio of such a
-pair is what changes least with the machine and its mood.
+Five times ours, with one worker and with two, runs next to a raw COPY, in alternating order: the
+ratio of such neighbours is what changes least with the machine and its mood.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import raw_copy
 from bench.contest import Outcome, Run
-from bench.contestant import OURS, RAW, Contestant, Prepared, UnavailableError
+from bench.contestant import OURS, OURS_TWICE, RAW, Contestant, Prepared, UnavailableError
 from bench.expected import Expected, recompute
 from bench.ground import Ground
 from bench.results import Results, circumstances
@@ -29,7 +29,7 @@ class Plan:
 
     events: int
     pairs: int = 5
-    """Of ours and raw COPY."""
+    """Of raw COPY and ours beside it, with one worker and with two."""
     rounds: int = 3
     """Of every other contestant."""
     seed: int = 1
@@ -37,7 +37,10 @@ class Plan:
 
 def schedule(plan: Plan, others: Sequence[str]) -> list[tuple[str, int]]:
     """Return (contestant, number of the pair or round) in the order in which they run."""
-    blocks = [[(OURS, pair), (RAW, pair)][:: -1 if pair % 2 else 1] for pair in range(plan.pairs)]
+    blocks = [
+        [(name, pair) for name in (OURS, RAW, OURS_TWICE)][:: -1 if pair % 2 else 1]
+        for pair in range(plan.pairs)
+    ]
     blocks += [[(name, number)] for name in others for number in range(plan.rounds)]
     random.Random(plan.seed).shuffle(blocks)
     return [slot for block in blocks for slot in block]
@@ -75,7 +78,8 @@ class Race:
         self._expected = recompute(self._ground.bootstrap_servers, self._topic)
         by_name = {c.name: c for c in contestants if c.name in prepared}
         self._warm_up(by_name[OURS], prepared[OURS])
-        for name, number in schedule(self._plan, [name for name in by_name if name != OURS]):
+        others = [name for name in by_name if name not in (OURS, OURS_TWICE)]
+        for name, number in schedule(self._plan, others):
             outcome = (
                 self._raw_copy() if name == RAW else self._contest(by_name[name], prepared[name])
             )
@@ -133,12 +137,12 @@ def _prepare(
     return prepared, absent
 
 
-def ratios(lines: Sequence[dict[str, Any]]) -> list[float]:
+def ratios(lines: Sequence[dict[str, Any]], ours: str = OURS) -> list[float]:
     """Return ours / raw COPY of every pair in which ours was right."""
     speeds = {
         (line["contestant"], line["number"]): line["events_per_second"]
         for line in lines
         if line["kind"] == "run" and not line["problems"]
     }
-    pairs = sorted(number for name, number in speeds if name == OURS)
-    return [speeds[OURS, pair] / speeds[RAW, pair] for pair in pairs if (RAW, pair) in speeds]
+    pairs = sorted(number for name, number in speeds if name == ours)
+    return [speeds[ours, pair] / speeds[RAW, pair] for pair in pairs if (RAW, pair) in speeds]

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench import plots
-from bench.contestant import OURS, RAW
+from bench.contestant import OURS, OURS_TWICE, RAW
 from bench.race import ratios
 from bench.results import DEFAULT, read
 
@@ -94,7 +94,6 @@ def _race(folder: Path) -> str:
     right = _by(lines, lambda line: line["kind"] == "run" and not line["problems"])
     wrong = _by(lines, lambda line: line["kind"] == "run" and line["problems"])
     order = sorted(right, key=lambda name: -median(_values(right[name], "events_per_second")))
-    pairs = ratios(lines)
     plots.bars(
         folder / "race.svg",
         f"Kafka to committed, events/s ({about['events']:,} events)",
@@ -112,13 +111,7 @@ def _race(folder: Path) -> str:
         ),
         f"![events/s]({folder.name}/race.svg)\n",
     ]
-    if pairs:
-        shown = ", ".join(f"{ratio:.2f}" for ratio in pairs)
-        parts.append(
-            f"One worker against {RAW}, runs next to each other: median **{median(pairs):.2f}** of "
-            f"{len(pairs)} pairs ({shown}). {RAW} loads the finished rows over one connection and "
-            "neither reads Kafka, nor decodes, nor adds up.\n"
-        )
+    parts += _pairs(lines)
     parts += [
         f"**{name}: wrong in {len(runs)} runs.** {_shown(runs)}\n" for name, runs in wrong.items()
     ]
@@ -130,6 +123,24 @@ def _race(folder: Path) -> str:
     parts.append("How each is written:\n")
     parts.append("\n".join(_written(about, name) for name in about["contestants"]) + "\n")
     return "\n".join(parts)
+
+
+def _pairs(lines: Sequence[Line]) -> list[str]:
+    """Return a list that sets ours against raw COPY; nothing when they did not run together."""
+    found = [
+        f"- {name}: median **{median(pairs):.2f}** of {len(pairs)} pairs ({_listed(pairs)})"
+        for name in (OURS, OURS_TWICE)
+        if (pairs := ratios(lines, name))
+    ]
+    head = (
+        f"Against {RAW}, which ran next to it, loads the finished rows over one connection, and "
+        "neither reads Kafka, nor decodes, nor adds up:\n"
+    )
+    return [head, "\n".join(found) + "\n"] if found else []
+
+
+def _listed(pairs: Sequence[float]) -> str:
+    return ", ".join(f"{ratio:.2f}" for ratio in pairs)
 
 
 def _race_row(name: str, runs: Sequence[Line], against: float | None) -> Sequence[object]:

@@ -25,6 +25,7 @@ from faust.types import TP, ConsumerMessage
 from intentloop_schemas import Record
 
 SCHEME = "intentloop+kafka"
+_COMMIT_SECONDS = 3.0
 _LEAVE_SECONDS = 3.0
 _FETCH_WAIT_MS = 250
 
@@ -96,8 +97,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit offsets; when that fails a later commit carries them.
 
-        The store knows what is done. Kafka's offsets are a hint for tools that show lag, not worth
-        a crash.
+        The store knows what is done. Kafka's offsets are a hint for tools that show lag, worth
+        neither a crash nor a worker that cannot be stopped: aiokafka would try for ever.
         """
         consumer = self._ensure_consumer()
         assigned = self.assignment()
@@ -107,9 +108,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             if tp in assigned
         }
         try:
-            await consumer.commit(committable)
-        except KafkaError as error:
-            logger.warning("offsets not committed, the next commit carries them: %s", error)
+            await asyncio.wait_for(consumer.commit(committable), _COMMIT_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            why = str(error) or "Kafka does not answer"
+            logger.warning("offsets not committed, the next commit carries them: %s", why)
             return False
         return True
 

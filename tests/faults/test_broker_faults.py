@@ -12,11 +12,12 @@ from intentloop_devstack import KafkaServer, UnavailableError, local_kafka
 from intentloop_devstack.ports import free_port
 from support.harm import die, freeze, restart
 from support.proxy import Proxy
-from support.scene import SOON, Scene
+from support.scene import SOON, Scene, crowding
 
 pytestmark = pytest.mark.fault
 FAULT_SECONDS = 10.0
 """How long the fault lasts; nothing is waited for."""
+STOP_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,25 @@ def test_broker_harmed(
     scene.says_quickly(bot, began)
     scene.ends_well()
     assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("fault", ["cut", pytest.param("half_open", marks=pytest.mark.slow_fault)])
+def test_a_worker_can_be_stopped_while_the_broker_is_away(
+    road: Proxy, scene: Scene, fault: str
+) -> None:
+    worker = scene.start_worker()
+    scene.traffic()
+    scene.flows()
+
+    road.close_road() if fault == "cut" else road.swallow()
+    began = time.monotonic()
+    assert worker.stop(timeout=60) == 0
+    assert time.monotonic() - began < STOP_SECONDS * crowding()
+    road.open_road()
+    scene.start_worker()
+
+    scene.recovers()
+    scene.ends_well()
 
 
 @pytest.mark.slow_fault

@@ -111,7 +111,6 @@ def test_unlink_before_the_commit(scene: Scene, changed_worker: ChangedWorker) -
     assert read_to_the_end(scene).lost > 0
 
 
-@pytest.mark.slow_fault
 @pytest.mark.parametrize(
     ("change", "lost"),
     [
@@ -160,7 +159,6 @@ def drop_what_is_not_synced(scene: Scene, ledger: Path) -> None:
             segment.unlink()
 
 
-@pytest.mark.slow_fault
 @pytest.mark.parametrize(
     ("change", "duplicated"),
     [
@@ -187,7 +185,6 @@ def test_offsets_not_locked(
     assert (verdict.duplicated > 0) is duplicated
 
 
-@pytest.mark.slow_fault
 @pytest.mark.parametrize(
     ("change", "drifts"),
     [
@@ -212,7 +209,6 @@ def test_windows_read_back_instead_of_added_to(
     assert verdict.lost == verdict.duplicated == 0
 
 
-@pytest.mark.slow_fault
 @pytest.mark.parametrize(
     ("change", "duplicated"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench import report
-from bench.contestant import OURS, RAW, assigned, ready_line
+from bench.contestant import OURS, OURS_TWICE, RAW, assigned, ready_line
 from bench.guard import RAW_FLOOR, Pair, judge
 from bench.latency import latencies
 from bench.percentiles import summary
@@ -46,9 +46,13 @@ def run(name: str, speed: float | None, number: int = 0, problems: tuple[str, ..
 def test_everybody_runs_as_often_as_planned_and_ours_next_to_raw_copy() -> None:
     order = schedule(Plan(10, pairs=5, rounds=3, seed=4), ["a", "b"])
 
-    assert Counter(name for name, _ in order) == {OURS: 5, RAW: 5, "a": 3, "b": 3}
+    assert Counter(name for name, _ in order) == {
+        **dict.fromkeys((OURS, OURS_TWICE, RAW), 5),
+        **dict.fromkeys("ab", 3),
+    }
     places = {slot: place for place, slot in enumerate(order)}
-    assert all(abs(places[OURS, pair] - places[RAW, pair]) == 1 for pair in range(5))
+    for name in (OURS, OURS_TWICE):
+        assert all(abs(places[name, pair] - places[RAW, pair]) == 1 for pair in range(5))
     first = [places[OURS, pair] < places[RAW, pair] for pair in range(5)]
     assert first == [True, False, True, False, True]
 
@@ -70,6 +74,7 @@ def test_a_pair_whose_run_was_wrong_gives_no_ratio() -> None:
     ]
 
     assert ratios(lines) == [0.6]
+    assert ratios(lines, OURS_TWICE) == []
 
 
 def test_the_best_pair_counts_for_the_guard() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import Any, cast
 
 from intentloop_admin.ingest import Intake, Post
@@ -15,6 +15,7 @@ class HeldWriter:
 
     def __init__(self) -> None:
         self.groups: list[int] = []
+        self.begun = Event()
         self.go_on = Semaphore(0)
 
     def encode(self, post: Post) -> None:
@@ -23,6 +24,7 @@ class HeldWriter:
     def write(self, posts: list[Post]) -> None:
         """Block until it may go on."""
         self.groups.append(len(posts))
+        self.begun.set()
         self.go_on.acquire()
 
 
@@ -38,8 +40,7 @@ def groups_of(waiting: int, entries: int) -> list[int]:
         intake = Intake(cast("Any", writer), Metrics())
         running = asyncio.create_task(intake.run())
         puts = [asyncio.create_task(intake.put(post(1)))]
-        while not writer.groups:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(writer.begun.wait)
         puts += [asyncio.create_task(intake.put(post(entries))) for _ in range(waiting)]
         await asyncio.sleep(0)
         writer.go_on.release(waiting + 1)
