@@ -133,8 +133,8 @@ def _pairs(lines: Sequence[Line]) -> list[str]:
         if (pairs := ratios(lines, name))
     ]
     head = (
-        f"Against {RAW}, which ran next to it, loads the finished rows over one connection, and "
-        "neither reads Kafka, nor decodes, nor adds up:\n"
+        f"Divided by {RAW}, which ran next to it. That loads the finished rows over one "
+        "connection, and neither reads Kafka, nor decodes, nor adds up.\n"
     )
     return [head, "\n".join(found) + "\n"] if found else []
 
