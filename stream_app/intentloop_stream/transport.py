@@ -75,8 +75,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_thread_stop(self) -> None:
-        """Leave the group; a rebalance that is under way may not hold that up for long."""
-        with suppress(TimeoutError):
+        """Leave the group; a rebalance that is under way may not hold that up for long.
+
+        Without a broker aiokafka lets out the cancellation of its own fetches.
+        """
+        with suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(super().on_thread_stop(), _LEAVE_SECONDS)
 
     def fetched(self, tp: TP) -> int | None:

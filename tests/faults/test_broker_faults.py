@@ -81,7 +81,8 @@ def test_broker_harmed(
     assert worker.process.poll() is None
 
 
-@pytest.mark.parametrize("fault", ["cut", pytest.param("half_open", marks=pytest.mark.slow_fault)])
+@pytest.mark.slow_fault
+@pytest.mark.parametrize("fault", ["cut", "half_open"])
 def test_a_worker_can_be_stopped_while_the_broker_is_away(
     road: Proxy, scene: Scene, fault: str
 ) -> None:
