@@ -77,13 +77,15 @@ class Replayer:
         self._origins = origins
         self._group_events = group_events
         self._failpoint = failpoint
-        self._known: set[TopicPartition] = set()
         self._waiting: dict[TopicPartition, int] = {}
         # Behind a gap: of each waiting partition, where that begins which cannot go on.
         self._held_back: dict[TopicPartition, int] = {}
 
     def step(self) -> ReplayStep:
         """Store the next group and forget it. One transaction, repeated where rows are refused."""
+        away = self._look_up()
+        if away:
+            return away
         try:
             group = self._next_group()
         except OSError as error:
@@ -92,8 +94,7 @@ class Replayer:
             waiting, self._waiting = self._waiting, {}
             self._held_back = {}
             return ReplayStep(waiting=waiting, is_over=True)
-        away = self._look_up({spooled.batch.partition for spooled in group})
-        return away or self._store(self._in_turn(group))
+        return self._store(group)
 
     def _next_group(self) -> list[SpooledBatch]:
         group: list[SpooledBatch] = []
@@ -106,18 +107,20 @@ class Replayer:
                 break
         return group
 
-    def _look_up(self, partitions: set[TopicPartition]) -> ReplayStep | None:
-        """Let partitions wait that would begin in the store above their origin."""
-        unknown = [p for p in partitions - self._known if p in self._origins]
-        lines = self._sink.lines(unknown)
+    def _look_up(self) -> ReplayStep | None:
+        """Ask where partitions stand: nothing need be read for a store that is away.
+
+        Those wait that would begin in the store above their origin.
+        """
+        pending = self._spool.pending
+        lines = self._sink.lines(pending)
         if isinstance(lines, Unavailable):
             return ReplayStep(error=lines.error)
-        self._known |= lines.keys()
-        for partition in unknown:
-            origin, extent = self._origins[partition], self._spool.pending.get(partition)
-            if partition not in lines and extent and extent.first_position > origin:
+        for partition in pending.keys() & self._origins.keys() - lines.keys():
+            origin, first = self._origins[partition], pending[partition].first_position
+            if first > origin:
                 self._waiting[partition] = origin
-                self._held_back[partition] = extent.first_position
+                self._held_back[partition] = first
         return None
 
     def _in_turn(self, group: list[SpooledBatch]) -> list[SpooledBatch]:
