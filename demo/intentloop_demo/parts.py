@@ -95,25 +95,12 @@ def running_parts(
         (kafka, topic), postgres = brokers.result(), tables.result()
         say("Kafka", kafka.description)
         say("Postgres", postgres.description)
-        place = stack.enter_context(claim(folder.absolute(), "worker"))
         environment = {
-            "BATCH_SECONDS": BATCH_SECONDS,
-            "FALLBACK_DIR": str(folder / "fallback"),
-            "INTENTLOOP_MODELS_DIR": str(folder / "models"),
-            "INTENTLOOP_SEEDS_DIR": str(folder / "seeds"),
+            **_defaults(folder),
             **environ,
             **_variables(kafka, postgres, topic, run),
         }
-        worker = ServerProcess(
-            name="The worker",
-            command=[sys.executable, "-m", "intentloop_cli", "worker"],
-            claim=place,
-            # It needs no client: records wait for it in Kafka.
-            ready=lambda: True,
-            environ=environment,
-        )
-        stack.callback(worker.stop)
-        worker.start()
+        worker = _started_worker(stack, folder, environment)
         say("Worker", f"{PARTITIONS} partitions of {topic.name}, log in {worker.log}")
         known = lessons.result()
         say("Bot", f"taught {len(known.taught)} utterances, {len(known.unseen)} unseen")
@@ -123,6 +110,31 @@ def running_parts(
             services = stack.enter_context(running_services(folder, environment, pool))
             _say_how_to_ask(services, say)
         yield Parts(kafka, postgres, topic, known, worker, services)
+
+
+def _defaults(folder: Path) -> dict[str, str]:
+    return {
+        "BATCH_SECONDS": BATCH_SECONDS,
+        "FALLBACK_DIR": str(folder / "fallback"),
+        "INTENTLOOP_MODELS_DIR": str(folder / "models"),
+        "INTENTLOOP_SEEDS_DIR": str(folder / "seeds"),
+    }
+
+
+def _started_worker(
+    stack: ExitStack, folder: Path, environment: Mapping[str, str]
+) -> ServerProcess:
+    worker = ServerProcess(
+        name="The worker",
+        command=[sys.executable, "-m", "intentloop_cli", "worker"],
+        claim=stack.enter_context(claim(folder.absolute(), "worker")),
+        # It needs no client: records wait for it in Kafka.
+        ready=lambda: True,
+        environ=environment,
+    )
+    stack.callback(worker.stop)
+    worker.start()
+    return worker
 
 
 def _say_how_to_ask(services: Services, say: Say) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -20,6 +20,7 @@ from intentloop_admin.routes.dependencies import ServicesOf
 from intentloop_admin.security.access import Where, requires
 from intentloop_admin.security.keys import Key
 from intentloop_admin.security.scopes import Scope
+from intentloop_admin.services import Services
 from intentloop_sink.catalogue import Catalogue, Dataset, ExampleFilter
 from intentloop_sink.catalogue.statistics import Choices
 from intentloop_sink.insights.messages import Messages
@@ -79,21 +80,7 @@ async def overview(
     """Show the first page."""
     now = datetime.now(UTC)
     page = await services.stores.read(lambda c: _overview(c, wanted, key))
-    end = min(now, wanted.end)
-    rising, changes, figures = await asyncio.gather(
-        services.recent.get(
-            ("rising", wanted.dataset_id, wanted.until),
-            lambda: services.stores.read(lambda c: _rising(c, wanted, end)),
-        ),
-        services.recent.get(
-            ("changes", wanted.dataset_id, wanted.until, wanted.channel, wanted.model_version),
-            lambda: services.stores.read(lambda c: _changes(c, wanted, end)),
-        ),
-        services.recent.get(
-            ("figures", wanted.dataset_id),
-            lambda: services.stores.read(lambda c: summarise(c, wanted.dataset_id, now - _DAY)),
-        ),
-    )
+    rising, changes, figures = await _remembered(services, wanted, now)
     columns = _columns(page.outline, wanted)
     return render(
         request,
@@ -116,6 +103,26 @@ async def overview(
             "channel": wanted.channel,
             "modelVersion": wanted.model_version,
         },
+    )
+
+
+async def _remembered(services: Services, wanted: Range, now: datetime) -> tuple[Any, Any, Any]:
+    """Return rising phrases, changes and figures, which change slowly."""
+    read, end = services.stores.read, min(now, wanted.end)
+    dataset = wanted.dataset_id
+    return await asyncio.gather(
+        services.recent.get(
+            ("rising", dataset, wanted.until),
+            lambda: read(lambda c: _rising(c, wanted, end)),
+        ),
+        services.recent.get(
+            ("changes", dataset, wanted.until, wanted.channel, wanted.model_version),
+            lambda: read(lambda c: _changes(c, wanted, end)),
+        ),
+        services.recent.get(
+            ("figures", dataset),
+            lambda: read(lambda c: summarise(c, dataset, now - _DAY)),
+        ),
     )
 
 
