@@ -28,7 +28,16 @@ ADMIN_KEY = "an-admin-key-for-tests-alone"
 BULK = "/api/training/conversations/bulk"
 DATASETS = "/api/training/datasets"
 JOBS = "/api/training/jobs"
+STATS = "/api/stats/"
 NOON = 1_700_000_000_000
+SEED = {
+    "phoneNumber": "+919876543210",
+    "messageText": "where is my order?",
+    "intent": "track_order",
+    "confidence": 0.95,
+    "currentStep": "main_menu",
+    "timestamp": 1698345600000,
+}
 
 
 class Api(TestClient):

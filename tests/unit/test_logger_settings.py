@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from intentloop_producer import BackendSettings, ConversationLogger, LoggerSettings
+from intentloop_producer import BackendSettings, ConversationLogger, Counts, LoggerSettings
 from intentloop_schemas.kafka import KafkaSettings
+from support.loggers import Make, delivery_threads, log
+from support.shelf import Shelf
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 BACKEND = {"ADMIN_BACKEND_URL": "http://127.0.0.1:1"}
 HTTP = {**BACKEND, "INTENTLOOP_TRANSPORT": "http"}
 BOTH = {**BROKER, **BACKEND}
 SECRET = "il_hunter2"
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*os.environ]:
-        if name.startswith(("KAFKA_", "INTENTLOOP_", "ADMIN_")):
-            monkeypatch.delenv(name)
 
 
 def destination(**given: Any) -> str | None:
@@ -103,3 +99,77 @@ def test_what_is_not_usable_is_said_once_without_its_value_and_the_bot_runs_on(
 def test_the_key_is_hidden_when_settings_are_shown() -> None:
     settings = BackendSettings(url="https://host", api_key=SecretStr(SECRET))
     assert SECRET not in repr(settings) + str(settings)
+
+
+def test_disabled_there_is_no_thread_and_nothing_is_counted(
+    make: Make, shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = delivery_threads()
+    logger = make(enabled=False)
+    assert not log(logger)
+    assert logger.flush() == 0
+    logger.close()
+    assert delivery_threads() == before
+    assert logger.counts == Counts(0, 0, 0, 0, 0, 0)
+    assert not caplog.messages
+
+
+def test_without_a_broker_it_warns_once_and_counts(caplog: pytest.LogCaptureFixture) -> None:
+    before = delivery_threads()
+    logger = ConversationLogger()
+    assert [log(logger) for _ in range(3)] == [False] * 3
+    assert logger.counts == Counts(0, 0, 0, 0, 3, 0)
+    assert delivery_threads() == before
+    [message] = caplog.messages
+    assert "KAFKA_BOOTSTRAP_SERVERS is not set" in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONFIDENCE_THRESHOLD_FOR_REVIEW", "70"),
+        ("BATCH_SIZE", "ten"),
+        ("BATCH_SECONDS", "-7.5"),
+        ("CONVERSATION_LOGGING_ENABLED", "perhaps"),
+        ("INTENTLOOP_QUEUE_SIZE", "-5"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS"),
+    ],
+)
+def test_wrong_settings_are_named_once_and_the_bot_runs_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "hunter2")
+    monkeypatch.setenv(variable, value)
+    logger = ConversationLogger()
+    assert not log(logger)
+    assert not log(logger)
+    logger.close()
+    [message] = caplog.messages
+    assert f"{variable}: " in message
+    assert value not in message.replace(variable, "")
+    assert "hunter2" not in message
+
+
+def test_settings_of_any_type_do_not_stop_a_bot(caplog: pytest.LogCaptureFixture) -> None:
+    logger = ConversationLogger("settings", kafka=7)  # type: ignore[arg-type]
+    assert not log(logger)
+    assert "counted, not logged" in caplog.text
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVERSATION_LOGGING_ENABLED", "false")
+    monkeypatch.setenv("INTENTLOOP_TOPIC", "chats")
+    monkeypatch.setenv("CONFIDENCE_THRESHOLD_FOR_REVIEW", "0.5")
+    monkeypatch.setenv("BATCH_SIZE", "")
+    settings = LoggerSettings()
+    assert (settings.enabled, settings.topic, settings.confidence_threshold) == (
+        False,
+        "chats",
+        0.5,
+    )
+    assert settings.batch_size == 10
+
+
+def test_kafka_settings_hide_the_password() -> None:
+    assert "hunter2" not in repr(KafkaSettings(sasl_password="hunter2"))  # type: ignore[arg-type]
