@@ -57,26 +57,25 @@ class FileSink:
         except (SpoolError, OSError) as error:
             return Unavailable(str(error))
 
-    def lines(
+    def lines_from(
         self, earliest: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, OffsetLine] | Unavailable:
         """Return where partitions stand, given the `earliest` offset that their log has. Blocks.
 
-        One that no file has anything of is absent. What is missing from the files, and still in
-        the log, is next. Learns, too, who was erased: see `has_erased`.
+        What is missing from the files, and still in the log, is next. Learns, too, who was erased:
+        see `has_erased`.
         """
         try:
             with self._catalogue.turn() as index:
                 self._suppression.list = index.suppressed()
-                lines = {p: _line(index.extents.get(p), at) for p, at in earliest.items()}
+                return {p: _line(index.extents.get(p), at) for p, at in earliest.items()}
         except OSError as error:
             return Unavailable(f"cannot read {self._spool.folder.parent}: {error}")
-        return {partition: line for partition, line in lines.items() if line}
 
     def has_erased(self, senders: Iterable[str], at: int) -> bool:
         """Tell whether one of these senders was erased at a time, epoch ms, or later. Never blocks.
 
-        As far as is known from the last group that was stored, or the last look at `lines`.
+        As far as is known from the last group that was stored, or the last look at `lines_from`.
         """
         return any(self._suppression.list.has_erased(sender, at) for sender in senders)
 
@@ -112,7 +111,9 @@ def _positions(index: FileIndex, batches: Sequence[Batch]) -> dict[TopicPartitio
     return positions
 
 
-def _line(extent: Extent | None, earliest: int) -> OffsetLine | None:
-    """Return where to read on in a log that begins at `earliest`; None: where it begins."""
+def _line(extent: Extent | None, earliest: int) -> OffsetLine:
+    """Return where to read on in a log that begins at `earliest`."""
     begun = [run for run in extent.runs if run.first_position <= earliest] if extent else []
-    return OffsetLine(begun[-1].next_position, begun[-1].highest_timestamp) if begun else None
+    if not begun:
+        return OffsetLine(earliest, 0)
+    return OffsetLine(begun[-1].next_position, begun[-1].highest_timestamp)

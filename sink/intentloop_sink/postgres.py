@@ -33,7 +33,7 @@ from intentloop_sink.refusals import find_refused
 from intentloop_sink.silence import cutting_when_silent
 from intentloop_sink.stalled import ending_stalled_writers
 from intentloop_sink.suppression import Suppression
-from intentloop_sink.transaction import Timeouts, Transaction
+from intentloop_sink.transaction import Timeouts, Transaction, begin_lines
 
 _ATTEMPTS = 4
 """One straight, one careful, one behind a stalled writer, one for a race in between."""
@@ -139,6 +139,23 @@ class PostgresSink:
                 return {keys[row[:2]]: OffsetLine(*row[2:]) for row in cursor}
         except psycopg2.Error as error:
             return Unavailable(describe(error))
+
+    def lines_from(
+        self, earliest: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetLine] | Unavailable:
+        """Return where partitions stand, given the `earliest` offset that their log has. Blocks.
+
+        One that is new to the store begins there, which is noted at once: if what comes first is
+        lost from a spool, it shows as a gap.
+        """
+        if not earliest:
+            return {}
+        try:
+            with self._turn, self._session() as connection, connection.cursor() as cursor:
+                begin_lines(cursor, earliest, self._writer)
+        except psycopg2.Error as error:
+            return Unavailable(describe(error))
+        return self.lines(earliest)
 
     def has_erased(self, senders: Iterable[str], at: int) -> bool:
         """Tell whether one of these senders was erased at a time, epoch ms, or later. Never blocks.

@@ -32,7 +32,7 @@ WHERE (topic_id, partition) IN %(lines)s ORDER BY topic_id, partition FOR UPDATE
 # and nobody could tell for whom.
 INSERT_LINE = """
 INSERT INTO ingest_offset (topic_id, partition, topic, next_position, highest_timestamp, writer)
-VALUES (%s, %s, %s, %s, 0, %s) ON CONFLICT (topic_id, partition) DO NOTHING
+VALUES (%s, %s, %s, %s, 0, %s) ON CONFLICT (topic_id, partition) DO NOTHING;
 """
 
 # OFFSET 0 keeps the planner from joining the other way round: one look at the index for each id,

@@ -105,17 +105,14 @@ class Transaction:
         for batch in batches:
             firsts.setdefault(batch.partition, batch.first_position)
         begun = begin(cursor, self.timeouts, list(firsts))
-        missing = sorted(firsts.keys() - begun.positions.keys())
+        missing = firsts.keys() - begun.positions.keys()
         if missing:
             cursor.execute("ROLLBACK")
-            for partition in missing:
-                self._insert_line(cursor, partition, firsts[partition])
+            begin_lines(
+                cursor, {partition: firsts[partition] for partition in missing}, self.writer
+            )
             begun = begin(cursor, self.timeouts, list(firsts))
         return begun
-
-    def _insert_line(self, cursor: Cursor, partition: TopicPartition, position: int) -> None:
-        topic, topic_id, number = partition
-        cursor.execute(statements.INSERT_LINE, (topic_id, number, topic, position, self.writer))
 
     def _cut(self, prepared: Prepared, kept: Sequence[Batch]) -> Prepared:
         before = prepared.batches
@@ -162,6 +159,13 @@ def begin(cursor: Cursor, timeouts: Timeouts, partitions: Sequence[TopicPartitio
     rows = cursor.fetchall()
     positions = {keys[topic_id, number]: position for topic_id, number, position, _ in rows}
     return Begun(positions, (rows[0][3] if rows else None) or 0)
+
+
+def begin_lines(cursor: Cursor, origins: Mapping[TopicPartition, int], writer: str) -> None:
+    """Note where partitions begin, unless they are known. Outside of a transaction."""
+    ordered = sorted(origins, key=lambda partition: (partition.topic_id, partition.partition))
+    rows = [(p.topic_id, p.partition, p.topic, origins[p], writer) for p in ordered]
+    send(cursor, [Statement(statements.INSERT_LINE, row) for row in rows])
 
 
 def copy_examples(cursor: Cursor, payload: bytes) -> None:

@@ -103,7 +103,6 @@ class GroupCommit:
         self._groups = 0
         self._last: asyncio.Task[None] | None = None
         self._ahead: Ahead | None = None
-        self._origins: dict[TopicPartition, int] = {}
         self._changed = asyncio.Condition()
 
     async def put(self, batches: Iterable[Batch]) -> None:
@@ -134,12 +133,8 @@ class GroupCommit:
 
         A partition that neither knows begins at its `earliest` offset in Kafka.
         """
-        self._origins.update(earliest)
-        lines = await self._insist(partial(self._sink.lines, earliest))
-        return {
-            partition: self._behind_spool(partition, lines.get(partition) or OffsetLine(offset, 0))
-            for partition, offset in earliest.items()
-        }
+        lines = await self._insist(partial(self._sink.lines_from, earliest))
+        return {p: self._behind_spool(p, lines[p]) for p in earliest}
 
     async def record_loss(self, partition: TopicPartition, next_position: int) -> None:
         """Record that the log has nothing before a position any more; waits for the store."""
@@ -283,13 +278,7 @@ class GroupCommit:
     async def _replay(self, spool: Spool, sink: PostgresSink) -> None:
         """Bring what was spooled into the store, group by group, as soon as it is back."""
         publish = _from_thread(self._publish)
-        replayer = Replayer(
-            spool,
-            sink,
-            publish=publish,
-            origins=self._origins,
-            failpoint=self._failpoint,
-        )
+        replayer = Replayer(spool, sink, publish=publish, failpoint=self._failpoint)
         waiting: dict[TopicPartition, int] = {}
         while True:
             await self._until(lambda: not spool.is_empty)

@@ -127,8 +127,10 @@ def test_reviewed_traffic_makes_a_model_that_answers(
 
         eventually(served, 60)
         talk(session, 30, seed=0)
-        assert set(versions()) == {start, first.model_version}
-        assert versions()[first.model_version] > 20
+        # Customers talk on meanwhile, so that there may be a second one already.
+        learned = {version: n for version, n in versions().items() if version != start}
+        assert first.model_version in learned
+        assert sum(learned.values()) > 20
         page = models_page(session)
 
     assert_page_says(page, versions(), start, database_url)

@@ -41,23 +41,22 @@ def store(sink: FileSink, first: int, end: int, **fields: Any) -> Outcome:
     return sink.store(sink.prepare([batch(entries, **fields)]))
 
 
-def position(sink: FileSink, earliest: int = 0) -> int | None:
-    lines = sink.lines({PARTITION: earliest})
+def position(sink: FileSink, earliest: int = 0) -> int:
+    lines = sink.lines_from({PARTITION: earliest})
     assert isinstance(lines, dict)
-    line = lines.get(PARTITION)
-    return line.next_position if line else None
+    return lines[PARTITION].next_position
 
 
 def test_a_partition_goes_on_where_the_files_end_whoever_wrote_them(open_sink: OpenSink) -> None:
     first, second = open_sink("first"), open_sink("second")
-    assert position(first) is None
+    assert position(first) == 0
 
     store(first, 0, 10)
     assert position(second) == 10
     store(second, 10, 15)
 
     assert position(first) == 15
-    lines = first.lines({PARTITION: 0})
+    lines = first.lines_from({PARTITION: 0})
     assert lines == {PARTITION: OffsetLine(15, entry(14).event.timestamp)}
 
 
@@ -156,8 +155,8 @@ def test_half_an_edit_is_read_once_it_is_whole(open_sink: OpenSink, tmp_path: Pa
     whole = journal.read_bytes()
 
     journal.write_bytes(whole[:-20])
-    sink.lines({})
+    sink.lines_from({})
     assert not sink.has_erased([sender], TIME)
     journal.write_bytes(whole)
-    sink.lines({})
+    sink.lines_from({})
     assert sink.has_erased([sender], TIME)
