@@ -4,6 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Where bytecode is not kept, each of the many processes here compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
+# To look for faults elsewhere would take longer than some of them.
+FAULTS := tests/integration tests/faults
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test faults check soak lock docs clean
@@ -31,11 +36,11 @@ up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 
 test: $(STAMP) ## all tests but the slowest faults
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not (fault or alone or slow_fault)"
-	$(BIN)/pytest -n 2 --dist worksteal -m "fault and not slow_fault"
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -n 2 --dist worksteal -m "fault and not slow_fault" $(FAULTS)
+	$(BIN)/pytest -m alone tests/integration
 
 faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
-	$(BIN)/pytest -n 2 --dist worksteal -m "fault or slow_fault" --junitxml=var/faults.xml
+	$(BIN)/pytest -n 2 --dist worksteal -m "fault or slow_fault" --junitxml=var/faults.xml $(FAULTS)
 	PYTHONPATH=tests $(BIN)/python -m support.reliability var/faults.xml docs/reliability.md
 
 check: $(STAMP) ## lint, types, layers

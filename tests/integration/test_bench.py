@@ -50,7 +50,7 @@ def test_a_contestant_s_output_is_checked_row_by_row_and_sum_by_sum(place: Groun
 @pytest.mark.alone
 @pytest.mark.skipif(guard.recorded() is None, reason="record one: python -m bench.guard --record")
 def test_the_ratio_to_raw_copy_has_not_fallen(place: Ground) -> None:
-    verdict = guard.judge(guard.measure(place), guard.recorded() or 0.0)
+    verdict = guard.check(place, guard.recorded() or 0.0)
 
     if verdict.kind == "none":
         pytest.skip(verdict.reason)
