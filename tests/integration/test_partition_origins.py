@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from intentloop_sink import PostgresSink
 from intentloop_sink.spool import Replayer, Spool
 from support.batches import PARTITION, entry, fates, partition, tens, traffic
+from support.replays import NOBODY, MakeSink
 from support.spools import segments
-
-NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    with Spool(tmp_path, "w") as spool:
-        yield spool
 
 
 def test_a_new_partition_begins_at_the_earliest_offset_of_its_log(sink: PostgresSink) -> None:
@@ -52,11 +40,13 @@ def test_what_a_spool_lost_of_a_new_partition_is_a_gap(sink: PostgresSink, spool
     assert spool.is_empty
 
 
-def test_a_database_that_is_away_is_asked_before_a_spool_is_read(spool: Spool) -> None:
+def test_a_database_that_is_away_is_asked_before_a_spool_is_read(
+    make_sink: MakeSink, spool: Spool
+) -> None:
     log = traffic(range(20))
     spool.append(tens(log[:10]))
 
-    assert Replayer(spool, PostgresSink(NOBODY, window_seconds=30, writer="w")).step().error
+    assert Replayer(spool, make_sink(NOBODY)).step().error
     spool.append(tens(log[10:]))
 
     # What was read is written to no more.
