@@ -65,7 +65,9 @@ def browser() -> Iterator[Browser]:
     """A headless browser, whose event loop ends with the module; without one, skips."""
     path = find_browser()
     if path is None:
-        pytest.skip("no browser: `apt-get install chromium`, or name one in CHROMIUM")
+        pytest.skip(
+            "no browser: `apt-get install chromium-headless-shell`, or name one in CHROMIUM"
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
