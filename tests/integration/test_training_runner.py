@@ -159,16 +159,10 @@ def test_a_runner_trains_promotes_and_stops_in_order(site: Site, eventually: Any
     assert runner.wait(20) == 0
 
 
-@pytest.mark.fault
+@pytest.mark.slow_fault
 @pytest.mark.parametrize("site", ["files"], indirect=True)
 @pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param("jobs.claimed", marks=pytest.mark.slow_fault),
-        "jobs.step:4",
-        pytest.param("jobs.before_promote", marks=pytest.mark.slow_fault),
-        pytest.param("jobs.before_completed", marks=pytest.mark.slow_fault),
-    ],
+    "moment", ["jobs.claimed", "jobs.step:4", "jobs.before_promote", "jobs.before_completed"]
 )
 def test_a_runner_that_is_killed_costs_only_time(site: Site, moment: str, eventually: Any) -> None:
     job = site.create()
