@@ -11,7 +11,7 @@ import pytest
 
 from intentloop_producer import ConversationLogger, LoggerSettings
 from intentloop_sink.spool import Spool
-from support.loggers import Make
+from support.loggers import Make, delivery_threads
 from support.shelf import Shelf
 from support.spools import OpenSpool
 
@@ -52,6 +52,9 @@ def make(shelf: Shelf) -> Iterator[Make]:
     yield make
     for logger in made:
         logger.close(0.1)
+    # What one that is late still says would appear in the next test.
+    for thread in delivery_threads():
+        thread.join(10)
 
 
 @pytest.fixture
