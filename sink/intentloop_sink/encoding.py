@@ -42,6 +42,7 @@ COPY_COLUMNS = (
 NEEDS_REVIEW = "needs_review"
 
 _NULL = "\\N"
+_BACKSLASH = ord("\\")
 _CACHED = 8192
 _THOUSANDTHS = [f".{milliseconds:03d}+00" for milliseconds in range(1000)]
 _PERCENT_TAGS = [f'"confidence:{percent}"' for percent in range(101)]
@@ -100,7 +101,7 @@ class LineEncoder:
     def line(self, entry: Entry) -> str:
         """Return the line of one entry, newline included."""
         event, reasons, json = entry.event, entry.reasons, entry.record.value
-        if json is None or b"\\" in json:
+        if json is None or _BACKSLASH in json:
             return self._escaped_line(entry)
         sender = event.phone_number
         session, message, alternatives = event.session_id, event.message_id, event.alternatives
