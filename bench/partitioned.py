@@ -131,7 +131,7 @@ def _timed(url: str, statement: str) -> dict[str, float]:
         cursor.execute(statement)
     seconds = time.perf_counter() - begin
     connection.close()
-    return {"seconds": round(seconds, 4), "freed_mb": round(before - _megabytes(url), 1)}
+    return {"seconds": round(seconds, 4), "freed_mb": round(max(0.0, before - _megabytes(url)), 1)}
 
 
 def _megabytes(url: str) -> float:

@@ -70,7 +70,8 @@ class Scale:
         """Share many partitions among few and more workers."""
         traffic = Traffic(self._events)
         for number in WORKERS:
-            self._case("workers", f"{number} workers", traffic, MANY_PARTITIONS, processes=number)
+            case = "1 worker" if number == 1 else f"{number} workers"
+            self._case("workers", case, traffic, MANY_PARTITIONS, processes=number)
 
     def shapes(self) -> None:
         """Vary what the events are like."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from intentloop_schemas import WindowKey, WindowStatistics
@@ -258,8 +259,14 @@ def _statistics_row(key: WindowKey, s: WindowStatistics) -> tuple[Any, ...]:
         s.confidence_max_micros,
         s.first_event_at,
         s.last_event_at,
-        numbers(s.confidence_histogram),
+        _histogram(*s.confidence_histogram),
     )
+
+
+@lru_cache(maxsize=4096)
+def _histogram(*counts: int) -> str:
+    """Return the array of a histogram. Where windows are many, most hold one event each."""
+    return numbers(counts)
 
 
 def _range_row(row: Range) -> tuple[Any, ...]:
