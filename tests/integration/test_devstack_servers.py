@@ -40,7 +40,8 @@ def listening(pid: int) -> set[str]:
     server = psutil.Process(pid)
     found = set()
     for process in [server, *server.children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess):
+        # An ordinary user may not look at a process that is just ending.
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             found |= {
                 connection.laddr.ip.removeprefix("::ffff:")
                 for connection in process.net_connections(kind="tcp")
