@@ -35,8 +35,7 @@ up: $(STAMP) ## everything, with live traffic, until Ctrl-C
 	$(BIN)/intentloop up
 
 test: $(STAMP) ## all tests but the slowest faults
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not (fault or alone or slow_fault)"
-	$(BIN)/pytest -n 2 --dist worksteal -m "fault and not slow_fault" $(FAULTS)
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not (alone or slow_fault)"
 	$(BIN)/pytest -m alone tests/integration
 
 faults: $(STAMP) ## every fault, the slowest too; the figures go to docs/reliability.md
