@@ -14,10 +14,10 @@ from bench.ground import Ground
 from intentloop_schemas import ReviewRule
 from intentloop_schemas import TopicPartition as Partition
 from intentloop_sink import PostgresSink
+from intentloop_stream.group_commit import GROUP_ENTRIES
 from intentloop_stream.processing import Decoder, PartitionBatcher
 
 SAMPLE = 100_000
-GROUP = 10_000
 T = TypeVar("T")
 
 
@@ -59,8 +59,8 @@ def measure(ground: Ground, topic: str) -> Measured:
         sink = PostgresSink(url, window_seconds=30, writer="bench")
         decoder = Decoder(ReviewRule(), 30)
         batcher = PartitionBatcher(Partition(topic, "bench", 0), 10, 30_000, records[0].offset)
-        for start in range(0, len(records), GROUP):
-            part = records[start : start + GROUP]
+        for start in range(0, len(records), GROUP_ENTRIES):
+            part = records[start : start + GROUP_ENTRIES]
             items = watch.time("decode", partial(decoder.decode, part, batcher.watermark))
             batches = watch.time("batch", partial(batcher.add, items, part[-1].offset + 1, 2**62))
             prepared = watch.time("prepare", partial(sink.prepare, batches))

@@ -7,7 +7,7 @@ import uvicorn
 
 from intentloop_admin.app import create_app
 from intentloop_admin.services import Configuration, Services
-from intentloop_stream.collection import collect_seldom
+from intentloop_stream.interpreter import favour_throughput
 
 _GRACE_SECONDS = 8
 """How long requests may take to end once the process is told to."""
@@ -30,7 +30,7 @@ def run_api(configuration: Configuration) -> None:
     api = configuration.api
     services = Services(configuration)
     app = create_app(services)
-    collect_seldom()
+    favour_throughput()
     mode = services.storage.mode
     log.info("api_starts", url=f"http://{api.host}:{api.port}", mode=mode, means=_MODES[mode])
     uvicorn.run(

@@ -32,9 +32,9 @@ from intentloop_stream.store_thread import Attempt, Sink, StoreThread
 from intentloop_stream.storm import StormWatch
 from intentloop_stream.surroundings import Surroundings
 
-GROUP_ENTRIES = 10_000
+GROUP_ENTRIES = 20_000
 """Entries in one transaction under a backlog."""
-MAX_WAITING_ENTRIES = 2 * GROUP_ENTRIES
+MAX_WAITING_ENTRIES = GROUP_ENTRIES
 """Closed entries held in memory before reading pauses."""
 _AHEAD = 2
 """Groups with the store: one that it stores, and one to go on with."""

@@ -22,7 +22,7 @@ from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream import dead_letters
 from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.broker import broker_urls, credentials
-from intentloop_stream.collection import collect_seldom
+from intentloop_stream.interpreter import favour_throughput
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.ending import FAILURE, EndWorkerError
 from intentloop_stream.group_commit import adopt_orphans, back_off
@@ -69,7 +69,7 @@ class IntentloopApp(faust.App):
     async def on_start(self) -> None:
         """Check schema and fallback folder, then start the pipeline."""
         await super().on_start()
-        collect_seldom()
+        favour_throughput()
         try:
             await self._start_telemetry()
             await self._check_broker()
