@@ -22,10 +22,10 @@ from intentloop_sink.spool import Spool, SpoolError
 from intentloop_stream import dead_letters
 from intentloop_stream.backpressure import Backpressure
 from intentloop_stream.broker import broker_urls, credentials
-from intentloop_stream.interpreter import favour_throughput
 from intentloop_stream.configuration import Configuration
 from intentloop_stream.ending import FAILURE, EndWorkerError
 from intentloop_stream.group_commit import adopt_orphans, back_off
+from intentloop_stream.interpreter import favour_throughput
 from intentloop_stream.metrics import Metrics
 from intentloop_stream.pipeline import Pipeline
 from intentloop_stream.quarantine import QUARANTINE, Quarantine
