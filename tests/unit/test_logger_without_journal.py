@@ -37,6 +37,8 @@ logging.basicConfig(format="%(levelname)s %(message)s")
 from intentloop_producer import ConversationLogger, LoggerSettings
 from support.shelf import Shelf
 import resource
+# Later another user may not read where they lie.
+import intentloop_producer.delivery
 {limit}
 shelf = Shelf()
 with ConversationLogger(LoggerSettings(), route=shelf.route()) as logger:
