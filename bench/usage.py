@@ -36,7 +36,9 @@ class Usage:
                     with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                         times = member.cpu_times()
                         self._cpu[member.pid] = times.user + times.system
-                        self._peak[member.pid] = _peak(member)
+                        # One that has just ended has no memory any more.
+                        before = self._peak.get(member.pid, 0)
+                        self._peak[member.pid] = max(before, _peak(member))
 
 
 def _peak(process: psutil.Process) -> int:
