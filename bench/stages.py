@@ -15,6 +15,7 @@ from intentloop_schemas import ReviewRule
 from intentloop_schemas import TopicPartition as Partition
 from intentloop_sink import PostgresSink
 from intentloop_stream.group_commit import GROUP_ENTRIES
+from intentloop_stream.interpreter import favour_throughput
 from intentloop_stream.processing import Decoder, PartitionBatcher
 
 SAMPLE = 100_000
@@ -54,6 +55,7 @@ class Measured(NamedTuple):
 def measure(ground: Ground, topic: str) -> Measured:
     """Take a sample of a topic through the stages, one after the other."""
     records = _read(ground.bootstrap_servers, topic)
+    favour_throughput()
     watch = _Stopwatch()
     with ground.database("bench_stages") as url:
         sink = PostgresSink(url, window_seconds=30, writer="bench")
