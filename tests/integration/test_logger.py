@@ -240,8 +240,10 @@ def test_a_bot_ends_in_time_while_its_destination_is_away(
     assert run_bot("log('bot', 300)", **destination.nowhere) < 20
 
 
+# While a parent looks up the broker's name a child may inherit glibc's lock: see operations.md.
 FORKS = """
 log("parent", 100)
+assert not logger.flush(10)
 children = []
 for n in range(3):
     pid = os.fork()
@@ -257,6 +259,7 @@ for pid in children:
 WORKERS = """
 import multiprocessing
 log("parent", 100)
+assert not logger.flush(10)
 context = multiprocessing.get_context("fork")
 children = [context.Process(target=log, args=(f"child {n}", 100)) for n in range(3)]
 for child in children:
