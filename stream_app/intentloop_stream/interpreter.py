@@ -11,7 +11,7 @@ def favour_throughput() -> None:
 
     Events form no cycles, yet a collection walks all that wait for the store: decoding took twice
     as long with the defaults. And the store's thread needs the interpreter for moments only, some
-    ten times a transaction; behind a thread that decodes, each of them took 5 ms by default.
+    ten times a transaction; behind a thread that decodes it waited 5 ms or more for one by default.
     """
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

@@ -17,6 +17,7 @@ _STEP_SECONDS = 1.0
 _KNOWN_SECONDS = 0.05
 _OFFSETS_TIMEOUT_SECONDS = 5.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+_NOT_LED = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 # What another attempt would not change.
 _LASTING = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
@@ -54,7 +55,7 @@ def create_topics(
         wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
     )
     created = [name for name, future in futures.items() if _created(future)]
-    _await_known(admin, created)
+    _await_usable(admin, created)
     return created
 
 
@@ -166,18 +167,30 @@ def _created(future: object) -> bool:
     return True
 
 
-def _await_known(admin: AdminClient, topics: Sequence[str]) -> None:
-    """Wait until the broker knows topics that its controller has just created."""
+def _await_usable(admin: AdminClient, topics: Sequence[str]) -> None:
+    """Wait until brokers know topics that the controller has just created, and lead them."""
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while topics:
         try:
-            _describe(admin, topics)
+            _ask_leaders(admin, topics)
         except KafkaException as error:
-            if error.args[0].code() not in _GONE or time.monotonic() > deadline:
+            if error.args[0].code() not in _GONE + _NOT_LED or time.monotonic() > deadline:
                 raise
             time.sleep(_KNOWN_SECONDS)
         else:
             return
+
+
+def _ask_leaders(admin: AdminClient, topics: Sequence[str]) -> None:
+    """Ask each partition's leader something. Raises KafkaException when one does not lead yet."""
+    places = {
+        KafkaPartition(name, partition.id): OffsetSpec.earliest()
+        for name, told in _describe(admin, topics).items()
+        for partition in told.partitions  # type: ignore[attr-defined]
+    }
+    futures = admin.list_offsets(places, request_timeout=_TIMEOUT_SECONDS)
+    for future in futures.values():
+        future.result()
 
 
 def _id(name: str, description: object) -> str:
