@@ -17,7 +17,14 @@ _STEP_SECONDS = 1.0
 _KNOWN_SECONDS = 0.05
 _OFFSETS_TIMEOUT_SECONDS = 5.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
-_NOT_LED = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+# What brokers say of a partition in the moments before all of them know who leads it.
+_NOT_LED = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+)
 # What another attempt would not change.
 _LASTING = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _DEAD_LETTER_RETENTION_MS = 90 * 86_400_000
