@@ -74,7 +74,15 @@ class KafkaTransport:
         self._serve(self._producer.flush, seconds)
 
     def close(self) -> None:
-        """Do nothing: librdkafka ends its threads when the producer is collected."""
+        """End the producer with its threads; what it still holds is not sent.
+
+        Were it left for the collector, a child forked later would crash when it collects it.
+        """
+        self._unsettled.clear()
+        # What is not purged would keep this, and so the producer, for the callbacks never called.
+        self._producer.purge()
+        self._serve(self._producer.poll, 0)
+        del self._producer
 
     def _produce(self, topic: str, key: bytes, value: bytes, settle: Settle) -> bool:
         number = next(self._numbers)

@@ -311,6 +311,40 @@ def threads():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("is_away", [False, True], ids=["there", "away"])
+def test_a_closed_logger_leaves_nothing_open(
+    destination: Destination, run_bot: Callable[..., float], is_away: bool
+) -> None:
+    run_bot(
+        f"{OPEN}\n"
+        "import gc; gc.disable()\n"
+        "log('bot', 10)\n"
+        "logger.close(0.5)\n"
+        "deadline = time.monotonic() + 10\n"
+        "while (threads(), sockets()) != (1, []):\n"
+        "    assert time.monotonic() < deadline, (threads(), sockets())\n",
+        **(destination.nowhere if is_away else {}),
+    )
+
+
+def test_a_child_that_is_forked_after_loggers_were_closed_may_collect_garbage(
+    destination: Destination, run_bot: Callable[..., float]
+) -> None:
+    """It crashes when that ends a connection whose threads are its parent's."""
+    run_bot(
+        "import gc; gc.disable()\n"
+        "for _ in range(8):\n"
+        "    logger = ConversationLogger()\n"
+        "    log('parent', 1)\n"
+        "    logger.close(1)\n"
+        "if not (pid := os.fork()):\n"
+        "    gc.collect()\n"
+        "    sys.exit()\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0\n"
+    )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_disabled_it_has_no_thread_and_no_socket(run_bot: Callable[..., float]) -> None:
     run_bot(
         f"{OPEN}\n"

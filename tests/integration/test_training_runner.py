@@ -31,6 +31,7 @@ from support import tables
 from support.lessons import DATASET, misspelt, reviewed, some_utterances
 
 ROWS = reviewed(misspelt(some_utterances(), times=2))
+PRELOADED = ["pytest", "intentloop_training.jobs.nlu_train", "intentloop_training.sources"]
 
 
 @dataclass
@@ -239,13 +240,20 @@ def has_moved(site: Site, old: Job) -> bool:
 
 @contextmanager
 def forked_runner(site: Site) -> Iterator[BaseProcess]:
-    """A runner that is there at once, because it need not import anything; killed at the end."""
-    url = site.environment["DATABASE_URL"]
-    examples = PostgresExamples(url) if url else FileExamples(site.folder / "datasets")
-    work = NluTraining(examples, site.folder / "models", Recipe())
-    runner = Runner(site.jobs.store, work, uuid4().hex, Pace(poll=0.05, heartbeat=0.2, stale=1.0))
-    process = get_context("fork").Process(target=runner.run, daemon=True)
+    """A runner that is there soon, because it need not import much; killed at the end."""
+    url = site.environment["DATABASE_URL"] or None
+    # A child of the tests' own process could crash over connections that others have left there.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=run_runner, args=(url, site.folder), daemon=True)
     process.start()
     yield process
     process.kill()
     process.join()
+
+
+def run_runner(url: str | None, folder: Path) -> None:
+    examples = PostgresExamples(url) if url else FileExamples(folder / "datasets")
+    work = NluTraining(examples, folder / "models", Recipe())
+    store = open_jobs(url, folder / "jobs").store
+    Runner(store, work, uuid4().hex, Pace(poll=0.05, heartbeat=0.2, stale=1.0)).run()
