@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -53,10 +53,10 @@ class Delivery:
     def run(self, intake: Intake) -> None:
         """Deliver what comes into `intake` until it is closed. Blocks; never raises."""
         journal, report = self._journal(), self._report()
-        stopped = ""
+        transport, stopped = None, ""
         try:
-            with closing(self.route.connect(report.trouble)) as transport:
-                self._courier(intake, transport, journal, report).run()
+            transport = self.route.connect(report.trouble)
+            self._courier(intake, transport, journal, report).run()
         except Exception as error:  # noqa: BLE001 - the bot runs on, whatever happened here
             stopped = f"Logging has stopped: {error}"
         kept = journal.close() if journal else 0
@@ -67,6 +67,10 @@ class Delivery:
         if kept:
             report.kept(kept, str(self.journal_root))
         report.finish()
+        if transport is not None:
+            # The last thing, because it waits for a name server that keeps silent.
+            with suppress(Exception):
+                transport.close()
 
     def _courier(
         self, intake: Intake, transport: Transport, journal: Journal | None, report: Report

@@ -46,7 +46,7 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections and threads without waiting; nothing is settled any more."""
+        """Let go of connections and threads; nothing is settled any more."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -99,3 +100,21 @@ def test_closing_is_bounded_and_what_it_gives_up_is_counted_and_said(
     assert time.monotonic() - start < 5
     assert logger.counts == Counts(20, 0, 0, 20, 0, 0)
     assert "Conversations not delivered to a shelf: 20" in caplog.text
+
+
+def test_what_it_gives_up_is_said_before_it_waits_for_the_connection_to_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As librdkafka's does, which waits for a name server that keeps silent."""
+    may_end = threading.Event()
+    shelf = Shelf()
+    shelf.answers.clear()
+    with patch.object(shelf, "close", lambda: may_end.wait(60)):
+        logger = ConversationLogger(LoggerSettings(journal_max_mb=0), route=shelf.route())
+        log(logger)
+        start = time.monotonic()
+        logger.close(0.2)
+        assert time.monotonic() - start < 5
+        assert logger.counts == Counts(1, 0, 0, 1, 0, 0)
+        assert "Conversations not delivered to a shelf: 1" in caplog.text
+        may_end.set()
