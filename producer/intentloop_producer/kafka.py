@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -32,6 +33,8 @@ PRODUCER: dict[str, Any] = {
 # One broker of several may go away; all of them gone is an error of its own.
 _PASSING = (KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT)
 _NO_TOPIC = (KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
+# Only a fatal error is raised, and it shows as a SystemError when a callback was next.
+_FATAL = (KafkaException, SystemError)
 # Another time these may be gone.
 _NOT_FINAL = (*_NO_TOPIC, KafkaError._MSG_TIMED_OUT, KafkaError._FATAL)
 
@@ -74,15 +77,8 @@ class KafkaTransport:
         self._serve(self._producer.flush, seconds)
 
     def close(self) -> None:
-        """End the producer with its threads; what it still holds is not sent.
-
-        Were it left for the collector, a child forked later would crash when it collects it.
-        """
-        self._unsettled.clear()
-        # What is not purged would keep this, and so the producer, for the callbacks never called.
-        self._producer.purge()
-        self._serve(self._producer.poll, 0)
-        del self._producer
+        """End the producer with its threads; what it still holds is not sent."""
+        self._end_producer()
 
     def _produce(self, topic: str, key: bytes, value: bytes, settle: Settle) -> bool:
         number = next(self._numbers)
@@ -106,16 +102,32 @@ class KafkaTransport:
     def _serve(self, serve: Callable[[float], object], seconds: float) -> None:
         try:
             serve(seconds)
-        except (KafkaException, SystemError) as error:
-            # Only a fatal error is raised, and it shows as a SystemError when a callback was next.
+        except _FATAL as error:
+            # confluent-kafka never lets go of it, nor thus of the producer in its frames.
+            error.__traceback__ = None
             self._replace_producer(str(error.__cause__ or error))
 
     def _replace_producer(self, why: str) -> None:
         """Start afresh: an idempotent producer that lost its place never sends again."""
         self._on_trouble(why)
-        self._producer = self._connect()
-        for number in list(self._unsettled):
-            self._settle(number, Failure(why, is_final=False))
+        another = self._connect()
+        unsettled = list(self._unsettled.values())
+        self._end_producer()
+        self._producer = another
+        for settle in unsettled:
+            settle(Failure(why, is_final=False))
+
+    def _end_producer(self) -> None:
+        """Let go of the producer and of what it holds, without settling that.
+
+        Were it left for the collector, a child forked later would crash when it collects it.
+        """
+        self._unsettled.clear()
+        # What is not purged would keep this, and so the producer, for the callbacks never called.
+        self._producer.purge()
+        with suppress(*_FATAL):
+            self._producer.poll(0)
+        del self._producer
 
     def _settle(self, number: int, failure: Failure | None) -> None:
         if settle := self._unsettled.pop(number, None):

@@ -100,6 +100,7 @@ def messages_by_model(url: str) -> dict[str, int]:
 
 
 def stored_in(url: str) -> tuple[dict[str, int], int, int]:
+    """Return the same from the tables; nobody but a simulated reviewer has judged."""
     [(judged,)] = tables.query(
         url, "SELECT count(*) FROM review_copy WHERE decision_id IS NOT NULL"
     )

@@ -6,10 +6,12 @@ Over a real Kafka and over HTTP alike.
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,12 @@ def test_a_producer_that_failed_for_good_is_replaced_and_what_it_held_is_settled
     assert settled[2:] == [None]
     values = [record.value() for record in read_topic(kafka.bootstrap_servers, topic)]
     assert values == [b"before", b"after"]
+
+    transport.close()
+    left = weakref.ref(transport)
+    del transport
+    gc.collect()
+    assert left() is None
 
 
 # Away

@@ -247,9 +247,11 @@ def forked_runner(site: Site) -> Iterator[BaseProcess]:
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=run_runner, args=(url, site.folder), daemon=True)
     process.start()
-    yield process
-    process.kill()
-    process.join()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 def run_runner(url: str | None, folder: Path) -> None:
