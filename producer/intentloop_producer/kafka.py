@@ -123,7 +123,7 @@ class KafkaTransport:
         Were it left for the collector, a child forked later would crash when it collects it.
         """
         self._unsettled.clear()
-        # What is not purged would keep this, and so the producer, for the callbacks never called.
+        # Its callbacks would stay in memory if they were never called.
         self._producer.purge()
         with suppress(*_FATAL):
             self._producer.poll(0)

@@ -157,6 +157,19 @@ def test_a_producer_that_failed_for_good_is_replaced_and_what_it_held_is_settled
     assert left() is None
 
 
+def test_a_transport_that_is_closed_settles_nothing_more_and_leaves_nothing_in_memory() -> None:
+    settled: list[Failure | None] = []
+    transport = KafkaTransport(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "topic", print)
+    for _ in range(10):
+        assert transport.send(b"a", b"said", settled.append)
+    transport.close()
+    left = weakref.ref(transport)
+    del transport
+    gc.collect()
+    assert left() is None
+    assert settled == []
+
+
 # Away
 
 
