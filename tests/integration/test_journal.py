@@ -63,6 +63,9 @@ class Said(NamedTuple):
     cost: float
 
 
+LAST_MOMENT_SECONDS = 0.5
+"""20 ms and a sync of the disk, which takes a while when many tests write."""
+
 Bot = subprocess.Popen[str]
 StartBot = Callable[..., Bot]
 
@@ -174,7 +177,7 @@ def test_a_bot_killed_while_it_is_away_loses_the_last_moment_and_nothing_else(
         f"killed: {len(said)} accepted, {len(lost)} lost, logged in the last {window * 1e3:.0f} ms"
     )
     print(f"log() p99 {p99 * 1e6:.0f} us while it was away")
-    assert window < 0.5
+    assert window < LAST_MOMENT_SECONDS
     assert p99 < 0.01
 
     come_back()
@@ -196,7 +199,8 @@ def assert_only_last_moments_are_missing(destination: Destination, said: list[Sa
     assert arrived.keys() == accepted.keys()
     for sender, texts in arrived.items():
         assert texts == accepted[sender][: len(texts)]
-        assert len(accepted[sender]) - len(texts) < 100
+        moments = [one.at for one in said if one.sender == sender]
+        assert moments[-1] - moments[len(texts) - 1] < LAST_MOMENT_SECONDS
 
 
 def test_bots_killed_in_the_middle_of_sending_lose_the_last_moment_and_nothing_else(
@@ -218,7 +222,7 @@ def test_several_bots_share_a_folder_and_the_living_send_for_the_dead(
 ) -> None:  # fmt: skip
     bots = [start_bot(TALK, f"bot-{number}-") for number in range(3)]
     eventually(
-        lambda: all(len(history(tmp_path, number)) > 500 for number in range(3)), timeout=PATIENCE
+        lambda: all(len(history(tmp_path, number)) > 1_500 for number in range(3)), timeout=PATIENCE
     )
     assert len(list(journal.glob("*/*"))) == 3
     for bot in bots[:2]:
